@@ -1,0 +1,37 @@
+# make demo   set up and map the synthetic world: results/bed
+# make test   set up and run the tests
+# make check  formatters, linters, types, import directions
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+READY = $(VENV)/.ready
+
+.PHONY: demo test check schema clean
+
+demo: $(READY)
+	$(BIN)/snakemake --cores $(CORES)
+	@cat results/bed/evaluate/metrics.md
+	@echo "Look at results/bed/evaluate/*.png and results/bed/publish/*.tif"
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(CORES)
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/workflow/test_imports.py tests/workflow/test_schema.py
+
+schema: $(READY)
+	$(BIN)/python -m nunatak schema
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) results .snakemake
