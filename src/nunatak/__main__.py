@@ -1,0 +1,5 @@
+"""``python -m nunatak``."""
+
+from nunatak.cli import main
+
+main()

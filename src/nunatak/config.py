@@ -1,0 +1,169 @@
+"""From the files under config/ to checked recipes: everything wrong is said before any job runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nunatak.errors import ConfigError
+from nunatak.provenance import digest_json, write_text
+from nunatak.recipe import Model, Name, Recipe, Source
+from nunatak.sources.catalogue import load_sources, read_yaml
+from nunatak.validation import explain
+
+READS: dict[str, tuple[str, ...]] = {
+    "reproject": ("grid", "target.vertical_datum", "roles.{role}", "sources.{source}"),
+    "degrade": ("grid", "coarse", "target"),
+    "tile": ("grid", "coarse", "conditions", "split", "tiles"),
+    "train": ("conditions", "tiles", "split", "methods.{method}"),
+    "infer": ("infer", "conditions", "methods.{method}.model", "methods.{method}.conditions"),
+    "mosaic": ("target", "methods.{method}.train.members", "methods.{method}.constraints"),
+    "publish": ("title", "summary", "grid", "target", "mosaic"),
+    "evaluate": ("title", "target", "products", "split", "picks", "evaluate"),
+}
+
+
+class Run(Model):
+    """One recipe to run: its file under config/recipes, its name in results, what it changes."""
+
+    recipe: Name
+    name: Name | None = None
+    set: dict[str, Any] = {}
+
+
+class Config(Model):
+    """config/config.yaml: where data and results lie, and which recipes run."""
+
+    data: str = "data"
+    results: str = "results"
+    runs: tuple[Run, ...]
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Change a tree of mappings: mappings merge, anything else is replaced, null removes a key."""
+    merged = dict(base)
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Recipe]]:
+    """Parse and check a configuration and all that it names.
+
+    Parameters
+    ----------
+    config
+        What config.yaml holds.
+    folder
+        The folder of sources.yaml and recipes/.
+
+    Returns
+    -------
+    Config, dict
+        The configuration, and the recipes by their name in results.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, what was given and what is allowed.
+    """
+    try:
+        parsed = Config.model_validate(config)
+    except ValidationError as error:
+        raise explain(error, "config") from error
+    sources = load_sources(folder / "sources.yaml")
+    recipes: dict[str, Recipe] = {}
+    for run in parsed.runs:
+        recipe = load_recipe(run, folder, {k: s.model_dump() for k, s in sources.items()})
+        if recipe.name in recipes:
+            raise ConfigError(
+                f"config: two runs are called {recipe.name!r}", "names that differ", "set name:"
+            )
+        _refuse_missing(recipe, Path(parsed.data))
+        recipes[recipe.name] = recipe
+    return parsed, recipes
+
+
+def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:
+    """Read a recipe's file, apply what the run changes, and give it the sources that it names."""
+    path = folder / "recipes" / f"{run.recipe}.yaml"
+    raw = merge(read_yaml(path), run.set)
+    raw["name"] = run.name or run.recipe
+    roles = [r for r in (raw.get("roles") or {}).values() if isinstance(r, Mapping)]
+    used = {r.get(key) for r in roles for key in ("source", "geoid")}
+    used |= {(raw.get("picks") or {}).get("source")}
+    unknown = sorted(str(u) for u in used - {None} if u not in sources)
+    if unknown:
+        raise ConfigError(
+            f"{path}: no source {', '.join(map(repr, unknown))}",
+            f"one of {', '.join(sorted(sources))}",
+            f"add it to {folder / 'sources.yaml'} or use one of these",
+        )
+    raw["sources"] = {key: value for key, value in sources.items() if key in used}
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise explain(error, str(path)) from error
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """JSON schemas of the configuration files: config, recipe, and sources (a mapping of Source)."""
+    source = Source.model_json_schema()
+    definitions = source.pop("$defs", {})
+    sources = {"type": "object", "additionalProperties": source, "$defs": definitions}
+    recipe = Recipe.model_json_schema()
+    for key in ("name", "sources"):
+        recipe["properties"].pop(key)
+    recipe["required"].remove("name")
+    return {"config": Config.model_json_schema(), "recipe": recipe, "sources": sources}
+
+
+def _refuse_missing(recipe: Recipe, data: Path) -> None:
+    for key, source in recipe.sources.items():
+        for file in source.files:
+            if (
+                file.url.startswith("file:")
+                and not (data / file.url[5:].removeprefix("//")).exists()
+            ):
+                raise ConfigError(
+                    f"sources.yaml: {key}.files: no {file.url[5:]} below {data}",
+                    "a file or folder that is there",
+                    "put the file there, or set 'data:' in the configuration to where it is",
+                )
+
+
+def digest(recipe: Recipe, stage: str, role: str = "", method: str = "") -> str:
+    """Digest of the values of a recipe that a stage reads: a change of any other reruns nothing."""
+    raw = recipe.model_dump(mode="json")
+    source = recipe.roles[role].source if role else ""
+    names = {"role": role, "method": method, "source": source}
+    paths = [path.format(**names) for path in READS[stage]]
+    return digest_json({path: _at(raw, path) for path in paths})
+
+
+def _at(value: Any, path: str) -> Any:
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def save(recipe: Recipe, results: Path) -> Path:
+    """Write the checked recipe where its jobs read it; a file that is already so is left alone."""
+    path = results / recipe.name / "recipe.json"
+    text = recipe.model_dump_json(indent=1) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+    return path
+
+
+def saved(path: Path) -> Recipe:
+    """Read a recipe that `save` wrote."""
+    return Recipe.model_validate_json(path.read_text(encoding="utf-8"))

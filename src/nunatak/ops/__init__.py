@@ -1,0 +1,1 @@
+"""Operations that a recipe names: pure functions on arrays."""

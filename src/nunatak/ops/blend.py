@@ -1,0 +1,76 @@
+"""Windows on a lattice of the whole domain, and the weights that blend them.
+
+The lattice is anchored at the corner of the domain, not of a block, so that a cell is made from
+the same windows with the same weights whatever the block that it falls in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nunatak.grid import Window
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Square windows that overlap by twice the feather and together cover the domain.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the domain (coarse cells).
+    size
+        Side of a window's core (coarse cells).
+    feather
+        Cells on either side of an edge over which neighbours are blended; at most half the size.
+    """
+
+    shape: tuple[int, int]
+    size: int
+    feather: int
+
+    def spans(self, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The windows along one axis that reach into ``[start, stop)``: (first, last + 1)."""
+        count = -(-self.shape[axis] // self.size)
+        first = max(0, (start - self.feather) // self.size)
+        for k in range(first, min(count, (stop + self.feather - 1) // self.size + 1)):
+            low = 0 if k == 0 else k * self.size - self.feather
+            high = self.shape[axis] if k == count - 1 else (k + 1) * self.size + self.feather
+            high = min(high, self.shape[axis])
+            if low < stop and start < high:
+                yield low, high
+
+    def windows(self, core: Window) -> Iterator[Window]:
+        """The windows, feathers included, that reach into a block's core."""
+        rows = self.spans(0, core.top, core.bottom)
+        cols = list(self.spans(1, core.left, core.right))
+        for (top, bottom), (left, right) in product(rows, cols):
+            yield Window(top, bottom, left, right)
+
+    def weights(self, window: Window, part: Window, scale: int) -> NDArray[np.float64]:
+        """Weights of a window at the fine cells of a part of it; they sum to 1 over all windows."""
+        rows = self._ramp(0, (window.top, window.bottom), (part.top, part.bottom), scale)
+        cols = self._ramp(1, (window.left, window.right), (part.left, part.right), scale)
+        return rows[:, None] * cols[None, :]
+
+    def _ramp(
+        self, axis: int, span: tuple[int, int], part: tuple[int, int], scale: int
+    ) -> NDArray[np.float64]:
+        at = (np.arange(part[0] * scale, part[1] * scale) + 0.5) / scale
+        weight = np.ones(at.size)
+        width = 2 * self.feather
+        if not width:
+            return weight
+        for k in range(1, -(-self.shape[axis] // self.size)):
+            edge = k * self.size
+            rise = np.clip((at - (edge - self.feather)) / width, 0, 1)
+            if span[0] == edge - self.feather:
+                weight = weight * rise
+            elif span[1] == min(edge + self.feather, self.shape[axis]) and span[0] < edge:
+                weight = weight * (1 - rise)
+        return weight

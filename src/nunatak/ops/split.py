@@ -1,0 +1,80 @@
+"""How a map is cut into training, validation and test: labels of coarse cells, by window."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+TRAIN, VALIDATION, TEST, NONE = 0, 1, 2, 255
+NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
+
+
+def squares(
+    box: GeoBox,
+    field: NDArray[np.float32] | None,
+    *,
+    size: float,
+    period: int = 5,
+    seed: int = 0,
+) -> NDArray[np.uint8]:
+    """Squares of the map in a knight's-move pattern: of every ``period``, one tests, one validates.
+
+    Parameters
+    ----------
+    box
+        The window of the coarse grid.
+    field
+        Not used.
+    size
+        Side of a square (m), counted from the origin of the CRS.
+    period
+        Squares after which the pattern repeats along a row; at least 3.
+    seed
+        Shifts the pattern.
+
+    Returns
+    -------
+    ndarray
+        (rows, columns), uint8: 0 training, 1 validation, 2 test.
+    """
+    del field
+    ys, xs = (box.coordinates[dim].values for dim in box.dimensions)
+    rows, cols = (np.floor(v / size).astype(np.int64) for v in (ys, xs))
+    phase = (cols[None, :] + 2 * rows[:, None] + seed) % period
+    labels = np.full(phase.shape, TRAIN, dtype=np.uint8)
+    labels[phase == 0] = TEST
+    labels[phase == max(1, period // 2)] = VALIDATION
+    return labels
+
+
+def regions(
+    box: GeoBox,
+    field: NDArray[np.float32] | None,
+    *,
+    validation: list[int],
+    test: list[int],
+) -> NDArray[np.uint8]:
+    """Whole regions (drainage basins, glaciers, campaigns) by their number in a field of ids.
+
+    Parameters
+    ----------
+    box
+        The window of the coarse grid.
+    field
+        (rows, columns): the region of each coarse cell, NaN where there is none.
+    validation, test
+        Numbers of the regions held out; all others train.
+
+    Returns
+    -------
+    ndarray
+        (rows, columns), uint8: 0 training, 1 validation, 2 test, 255 in no region.
+    """
+    assert field is not None and field.shape == box.shape
+    ids = np.where(np.isfinite(field), np.round(field), -1)
+    labels = np.full(ids.shape, TRAIN, dtype=np.uint8)
+    labels[np.isin(ids, validation)] = VALIDATION
+    labels[np.isin(ids, test)] = TEST
+    labels[ids < 0] = NONE
+    return labels

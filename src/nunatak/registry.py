@@ -1,0 +1,187 @@
+"""Name -> operation. A recipe names operations; nothing is imported until one is used.
+
+An operation is a function or class whose **keyword-only** parameters are its arguments in YAML;
+what the stage supplies (arrays, specifications) comes positionally. Arguments are checked against
+the signature in the source text, so a recipe is validated without importing torch.
+Besides the registered names, ``package.module:attribute`` names an operation of the user's own.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from nunatak.errors import ConfigError
+
+_PLAIN = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A table of operations of one kind.
+
+    Parameters
+    ----------
+    kind
+        What the operations are, for messages: "model", "loss", ...
+    table
+        Name to ``module:attribute``.
+    """
+
+    kind: str
+    table: Mapping[str, str]
+
+    def path(self, name: str) -> str:
+        """The ``module:attribute`` of an operation.
+
+        Raises
+        ------
+        ConfigError
+            If the name is not registered; the message lists the names that are.
+        """
+        if ":" in name:
+            return name
+        if name not in self.table:
+            close = difflib.get_close_matches(name, self.table, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "use one of these names"
+            allowed = f"one of {', '.join(sorted(self.table))}, or 'module:attribute'"
+            raise ConfigError(f"unknown {self.kind} {name!r}", allowed, hint)
+        return self.table[name]
+
+    def resolve(self, name: str) -> Callable[..., Any]:
+        """Import the operation of that name."""
+        module, _, attribute = self.path(name).partition(":")
+        operation: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return operation
+
+    def check(self, name: str, args: Mapping[str, Any]) -> None:
+        """Check a name and its arguments without importing the operation.
+
+        Raises
+        ------
+        ConfigError
+            If the name, an argument's name or an argument's plain type is wrong, or a required
+            argument is missing.
+        """
+        allowed = _keywords(self.path(name))
+        for key, value in args.items():
+            if key not in allowed:
+                known = ", ".join(sorted(allowed)) or "no arguments"
+                raise ConfigError(f"{self.kind} {name!r} has no argument {key!r}", known)
+            kind, _ = allowed[key]
+            plain = _PLAIN.get(kind)
+            if plain and (
+                not isinstance(value, plain) or (isinstance(value, bool) != (kind == "bool"))
+            ):
+                raise ConfigError(f"{self.kind} {name!r}: {key} is {value!r}", f"{kind}")
+        missing = [key for key, (_, required) in allowed.items() if required and key not in args]
+        if missing:
+            raise ConfigError(
+                f"{self.kind} {name!r} lacks {', '.join(missing)}", "a value for each"
+            )
+
+    def call(self, name: str, args: Mapping[str, Any], *supplied: Any) -> Any:
+        """Resolve an operation and call it with what the stage supplies and its YAML arguments."""
+        return self.resolve(name)(*supplied, **args)
+
+
+@lru_cache(maxsize=256)
+def _keywords(path: str) -> dict[str, tuple[str, bool]]:
+    """Keyword-only parameters of an operation: name -> (annotation, required)."""
+    module, _, attribute = path.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"operation {path!r}: no module {module!r}", "an importable module")
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    found = [node for node in tree.body if getattr(node, "name", None) == attribute]
+    if not found:
+        raise ConfigError(
+            f"operation {path!r}: {module} defines no {attribute!r}", "its name there"
+        )
+    return _parameters(found[-1])
+
+
+def _parameters(node: ast.stmt) -> dict[str, tuple[str, bool]]:
+    if isinstance(node, ast.ClassDef):
+        inits = [n for n in node.body if getattr(n, "name", None) == "__init__"]
+        return _parameters(inits[0]) if inits else {}
+    assert isinstance(node, ast.FunctionDef)
+    pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return {a.arg: (ast.unparse(a.annotation) if a.annotation else "", d is None) for a, d in pairs}
+
+
+READERS = Registry(
+    "reader",
+    {
+        "raster": "nunatak.sources.readers:open_raster",
+        "netcdf": "nunatak.sources.readers:open_netcdf",
+        "zarr": "nunatak.sources.readers:open_zarr",
+        "points": "nunatak.sources.points:open_points",
+        "synthetic": "nunatak.sources.synthetic:open_synthetic",
+    },
+)
+DEGRADE = Registry(
+    "degrade",
+    {
+        "block_mean": "nunatak.ops.degrade:block_mean",
+        "pair": "nunatak.ops.degrade:pair",
+    },
+)
+NORMALISE = Registry(
+    "normalise",
+    {
+        "identity": "nunatak.ops.normalise:identity",
+        "standard": "nunatak.ops.normalise:standard",
+        "asinh": "nunatak.ops.normalise:asinh",
+    },
+)
+SPLITS = Registry(
+    "split",
+    {
+        "squares": "nunatak.ops.split:squares",
+        "regions": "nunatak.ops.split:regions",
+    },
+)
+POSTPROCESS = Registry(
+    "postprocess",
+    {
+        "block_mean": "nunatak.ops.postprocess:block_mean",
+        "below": "nunatak.ops.postprocess:below",
+    },
+)
+MODELS = Registry(
+    "model",
+    {
+        "interpolate": "nunatak.learn.models.interpolate:Interpolate",
+        "residual": "nunatak.learn.models.residual:Residual",
+        "deepbedmap": "nunatak.learn.models.deepbedmap:Generator",
+    },
+)
+CRITICS = Registry("critic", {"deepbedmap": "nunatak.learn.models.deepbedmap:Discriminator"})
+LOSSES = Registry(
+    "loss",
+    {
+        "l1": "nunatak.learn.losses:l1",
+        "l2": "nunatak.learn.losses:l2",
+        "topographic": "nunatak.learn.losses:topographic",
+        "ssim": "nunatak.learn.losses:ssim",
+    },
+)
+TASKS = Registry(
+    "task",
+    {
+        "supervised": "nunatak.learn.tasks:Supervised",
+        "adversarial": "nunatak.learn.tasks:Adversarial",
+    },
+)
+METRICS = Registry("metric", {})

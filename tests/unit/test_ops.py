@@ -1,0 +1,99 @@
+"""degrade, normalise, split and postprocess."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from odc.geo.geobox import GeoBox
+
+from nunatak.ops import degrade, normalise, postprocess, split
+from nunatak.ops.normalise import Transform, fill_gaps
+
+values = st.floats(-4000, 4000, width=32)
+fields = hnp.arrays(np.float32, st.tuples(st.just(12), st.just(8)), elements=values)
+gappy = hnp.arrays(np.float32, (12, 8), elements=st.one_of(values, st.just(np.nan)))
+
+
+@given(field=fields, scale=st.sampled_from([1, 2, 4]))
+def test_block_mean_conserves_the_mean(field: np.ndarray, scale: int) -> None:
+    coarse = degrade.block_mean(field, scale)
+    assert coarse.shape == (12 // scale, 8 // scale)
+    np.testing.assert_allclose(coarse.mean(dtype=float), field.mean(dtype=float), atol=1e-3)
+
+
+def test_block_mean_takes_valid_cells_only_and_refuses_too_few() -> None:
+    field = np.array([[1, np.nan, np.nan, np.nan], [3, np.nan, np.nan, 8]], np.float32)
+    np.testing.assert_array_equal(degrade.block_mean(field, 2, min_valid=0.5), [[2, np.nan]])
+    np.testing.assert_array_equal(degrade.block_mean(field, 2, min_valid=0.0), [[2, 8]])
+
+
+@given(field=gappy)
+def test_block_means_constraint_holds_where_the_coarse_field_is_known(field: np.ndarray) -> None:
+    coarse = np.linspace(-900, 900, 6, dtype=np.float32).reshape(3, 2)
+    coarse[0, 0] = np.nan
+    whole = np.nan_to_num(field)
+    held = postprocess.block_mean(whole, coarse, 4, None)
+    means = degrade.block_mean(held, 4)
+    np.testing.assert_allclose(means[~np.isnan(coarse)], coarse[~np.isnan(coarse)], atol=2e-3)
+    np.testing.assert_array_equal(held[:4, :4], whole[:4, :4])
+
+
+def test_a_bed_is_held_below_its_surface() -> None:
+    bed = np.array([[10, 20, np.nan, 5]], np.float32)
+    surface = np.array([[15, 15, 15, np.nan]], np.float32)
+    held = postprocess.below(bed, np.zeros((1, 1), np.float32), 4, surface, gap=1.0)
+    np.testing.assert_array_equal(held, [[10, 14, np.nan, 5]])
+
+
+@pytest.mark.parametrize(
+    "op", [normalise.identity(), normalise.standard(), normalise.asinh(width=5.0)]
+)
+@given(field=hnp.arrays(np.float32, (2, 6, 5), elements=values))
+def test_normalisation_is_undone_exactly(op: Transform, field: np.ndarray) -> None:
+    fitted = op.fit([field, 2 * field + 1])
+    np.testing.assert_allclose(fitted.invert(fitted.apply(field)), field, rtol=1e-5, atol=2e-2)
+    assert Transform.from_json(fitted.to_json()) == fitted
+
+
+def test_standard_gives_mean_zero_and_deviation_one_of_valid_cells() -> None:
+    rng = np.random.default_rng(0)
+    field = rng.normal(700, 30, (1, 50, 50)).astype(np.float32)
+    field[0, :5] = np.nan
+    normal = normalise.standard().fit([field]).apply(field)
+    assert abs(np.nanmean(normal)) < 1e-4
+    assert abs(np.nanstd(normal) - 1) < 1e-4
+    assert np.isnan(normal[0, :5]).all()
+
+
+def test_a_signed_velocity_keeps_its_sign() -> None:
+    vx = np.array([[[-300.0, -3.0, 0.0, 3.0, 300.0]]], np.float32)
+    raw = Transform(curve="asinh", width=10.0, offset=(0.0,), scale=(1.0,)).apply(vx)
+    np.testing.assert_array_equal(np.sign(raw), np.sign(vx))
+
+
+def test_gaps_are_filled_from_near_by_and_windows_do_not_matter() -> None:
+    coarse = np.arange(400, dtype=np.float32).reshape(20, 20)
+    coarse[4:6, 4:14] = np.nan
+    filled = fill_gaps(coarse, -1.0)
+    np.testing.assert_array_equal(filled[coarse == coarse], coarse[coarse == coarse])
+    np.testing.assert_array_equal(fill_gaps(coarse[1:, 1:], -1.0)[3:, 3:], filled[4:, 4:])
+    assert fill_gaps(np.full((9, 9), np.nan, np.float32), 7.0).min() == 7.0
+
+
+def test_squares_do_not_depend_on_the_window() -> None:
+    box = GeoBox.from_bbox((-50e3, -50e3, 50e3, 50e3), crs="EPSG:3031", resolution=1000)
+    whole = split.squares(box, None, size=7000.0, period=5)
+    part = split.squares(box[20:61, 33:80], None, size=7000.0, period=5)
+    np.testing.assert_array_equal(part, whole[20:61, 33:80])
+    share = np.bincount(whole.ravel(), minlength=3) / whole.size
+    np.testing.assert_allclose(share, [0.6, 0.2, 0.2], atol=0.05)
+
+
+def test_regions_hold_out_what_is_named_and_nothing_where_there_is_none() -> None:
+    box = GeoBox.from_bbox((0, 0, 4000, 1000), crs="EPSG:3031", resolution=1000)
+    ids = np.array([[1, 2, 3, np.nan]], np.float32)
+    labels = split.regions(box, ids, validation=[2], test=[3])
+    np.testing.assert_array_equal(labels, [[split.TRAIN, split.VALIDATION, split.TEST, split.NONE]])
