@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nunatak.learn.spec import ModelSpec, Network
+from nunatak.learn.spec import Network
 
 
 class Identity(Network):
     """Returns the condition called ``field``, which lies on the fine grid."""
 
     margin = 0
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__()
-        self.spec = spec
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         return inputs["field"]

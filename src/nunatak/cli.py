@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +11,13 @@ import typer
 
 from nunatak.errors import NunatakError
 
+UNFINISHED = 75
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="High-resolution maps of ice and ocean from coarse grids. Run `snakemake` for a whole map.",
+    help="Fine maps of ice and ocean from coarse grids. Run `snakemake` for a whole map.",
 )
 
 RecipeFile = Annotated[Path, typer.Option("--recipe", help="The checked recipe of a run (JSON).")]
@@ -85,8 +88,11 @@ def train(
     from nunatak.provenance import write_json
     from nunatak.stages.train import train as stage
 
-    tree = _results(recipe, results)
-    write_json(out, stage(tree, method, member, key=key, stop_after=stop_after))
+    manifest = stage(_results(recipe, results), method, member, key=key, stop_after=stop_after)
+    if "unfinished" in manifest:
+        typer.echo(f"stopped after {manifest['samples']} samples; run again to go on", err=True)
+        raise typer.Exit(UNFINISHED)
+    write_json(out, manifest)
 
 
 @app.command()
@@ -183,6 +189,7 @@ def _commit(out: Path, text: str) -> None:
 
 def main() -> None:
     """Run a command; what the user can mend is said in a few lines, without a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         app()
     except NunatakError as error:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from nunatak.errors import ConfigError
 from nunatak.provenance import digest_json, write_text
 from nunatak.recipe import Model, Name, Recipe, Source
-from nunatak.sources.catalogue import load_sources, read_yaml
+from nunatak.sources.catalogue import load_sources, local_paths, read_yaml
 from nunatak.validation import explain
 
 READS: dict[str, tuple[str, ...]] = {
@@ -31,7 +31,7 @@ class Run(Model):
 
     recipe: Name
     name: Name | None = None
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
 
 
 class Config(Model):
@@ -78,7 +78,7 @@ def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Rec
     try:
         parsed = Config.model_validate(config)
     except ValidationError as error:
-        raise explain(error, "config") from error
+        raise explain(error, "config", Config) from error
     sources = load_sources(folder / "sources.yaml")
     recipes: dict[str, Recipe] = {}
     for run in parsed.runs:
@@ -111,11 +111,11 @@ def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise explain(error, str(path)) from error
+        raise explain(error, str(path), Recipe) from error
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """JSON schemas of the configuration files: config, recipe, and sources (a mapping of Source)."""
+    """JSON schemas of the configuration files: config, recipe and sources."""
     source = Source.model_json_schema()
     definitions = source.pop("$defs", {})
     sources = {"type": "object", "additionalProperties": source, "$defs": definitions}
@@ -128,15 +128,12 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 def _refuse_missing(recipe: Recipe, data: Path) -> None:
     for key, source in recipe.sources.items():
-        for file in source.files:
-            if (
-                file.url.startswith("file:")
-                and not (data / file.url[5:].removeprefix("//")).exists()
-            ):
+        for file, path in zip(source.files, local_paths(source, key, Path(), data), strict=True):
+            if file.url.startswith("file:") and not path.exists():
                 raise ConfigError(
-                    f"sources.yaml: {key}.files: no {file.url[5:]} below {data}",
+                    f"sources.yaml: {key}.files: no {path}",
                     "a file or folder that is there",
-                    "put the file there, or set 'data:' in the configuration to where it is",
+                    "put it there, or set 'data:' in the configuration to the folder that holds it",
                 )
 
 

@@ -43,12 +43,7 @@ class Window:
 
     def clip(self, shape: tuple[int, int]) -> Window:
         """The part inside a domain of ``shape``."""
-        return Window(
-            max(self.top, 0),
-            min(self.bottom, shape[0]),
-            max(self.left, 0),
-            min(self.right, shape[1]),
-        )
+        return self.common(Window(0, shape[0], 0, shape[1]))
 
     def at(self, ratio: int) -> Window:
         """The same rectangle in cells ``ratio`` times finer."""
@@ -61,6 +56,15 @@ class Window:
             self.bottom - outer.top,
             self.left - outer.left,
             self.right - outer.left,
+        )
+
+    def common(self, other: Window) -> Window:
+        """The rectangle that both share; empty, with a side of 0 or less, if they do not meet."""
+        return Window(
+            max(self.top, other.top),
+            min(self.bottom, other.bottom),
+            max(self.left, other.left),
+            min(self.right, other.right),
         )
 
     def meets(self, other: Window) -> bool:

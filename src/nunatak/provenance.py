@@ -36,7 +36,7 @@ def digest_array(array: NDArray[Any]) -> str:
         plain = plain + plain.dtype.type(0)
         plain[np.isnan(plain)] = np.nan
     hasher = blake3(f"{plain.dtype.str}{plain.shape}".encode())
-    hasher.update(memoryview(plain).cast("B"))
+    hasher.update(plain.view(np.uint8).data)
     return hasher.hexdigest()
 
 

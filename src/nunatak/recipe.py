@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -127,7 +127,7 @@ class Role(Model):
 
 
 class GridSpec(Model):
-    """The fine grid: CRS, bounds (left, bottom, right, top), resolution; scale and block in cells."""
+    """The fine grid: left, bottom, right, top, resolution (CRS units); scale, block (cells)."""
 
     crs: str
     bounds: tuple[float, float, float, float]
@@ -148,7 +148,7 @@ class Target(Model):
 
 
 class Coarse(Model):
-    """How the coarse field is made: from the target by an operator, or a real source by its role."""
+    """How the coarse field is made: from the target by an operator, or it is a real source."""
 
     role: Name = "target"
     degrade: _op(registry.DEGRADE)  # type: ignore[valid-type]
@@ -166,7 +166,7 @@ class Split(Model):
 
 
 class Tiles(Model):
-    """Training samples: ``size`` and ``stride`` in coarse cells, ``context`` cells around inputs."""
+    """Training samples: ``size``, ``stride`` and ``context`` around inputs, in coarse cells."""
 
     size: Annotated[int, Field(ge=1)]
     stride: Annotated[int, Field(ge=1)]
@@ -192,7 +192,7 @@ class Train(Model):
     """How a model is trained; every count is in samples, so that devices do not matter."""
 
     task: _op(registry.TASKS)  # type: ignore[valid-type]
-    losses: tuple[Loss, ...]
+    losses: Annotated[tuple[Loss, ...], Field(min_length=1)]
     samples: Annotated[int, Field(gt=0)]
     batch: Annotated[int, Field(gt=0)]
     lr: Annotated[float, Field(gt=0)]
@@ -202,8 +202,14 @@ class Train(Model):
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     augment: bool = True
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     members: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _known_critic(self) -> Train:
+        if "critic" in self.task.args:
+            _checked(registry.CRITICS, self.task.args["critic"], {})
+        return self
 
 
 class Constraint(Model):
@@ -247,8 +253,10 @@ class Mosaic(Model):
 
 
 class Picks(Model):
-    """Observations at points: ``variable`` of a points source is the target itself or, if
-    ``below`` names a role, the depth below that role's field (bed = surface - thickness).
+    """Observations at points, from a source of points.
+
+    ``variable`` is the target itself or, if ``below`` names a role, the depth below that role's
+    field (bed = surface - thickness).
     """
 
     source: Name
@@ -362,7 +370,11 @@ def _faults(recipe: Recipe) -> Iterator[str]:
 
 
 def _dangling(recipe: Recipe) -> Iterator[str]:
-    known = {"role": recipe.roles, "method": recipe.methods, "source": recipe.sources}
+    known: dict[str, Mapping[str, Any]] = {
+        "role": recipe.roles,
+        "method": recipe.methods,
+        "source": recipe.sources,
+    }
     named = [("role", f"conditions.{i}", name) for i, name in enumerate(recipe.conditions)]
     for method, m in recipe.methods.items():
         held = [c.role for c in m.constraints if c.role]
@@ -386,4 +398,5 @@ def _dangling(recipe: Recipe) -> Iterator[str]:
         have = recipe.sources[role.source].variables if role.source in recipe.sources else {}
         for variable in role.variables:
             if have and variable not in have:
-                yield f"roles.{name}: source {role.source!r} has no variable {variable!r}, but {', '.join(have)}"
+                known_here = ", ".join(have)
+                yield f"roles.{name}: {role.source!r} has no {variable!r}, but {known_here}"

@@ -174,6 +174,7 @@ LOSSES = Registry(
         "l1": "nunatak.learn.losses:l1",
         "l2": "nunatak.learn.losses:l2",
         "topographic": "nunatak.learn.losses:topographic",
+        "slope": "nunatak.learn.losses:slope",
         "ssim": "nunatak.learn.losses:ssim",
     },
 )

@@ -232,7 +232,7 @@ def _write_metadata(path: Path, layout: Layout) -> None:
     group.attrs["layout_digest"] = layout.digest
 
 
-def _coordinates(geographic: bool) -> dict[str, dict[str, str]]:
+def _coordinates(geographic: bool) -> dict[str, dict[str, Any]]:
     if geographic:
         return {
             "y": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},

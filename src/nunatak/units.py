@@ -41,7 +41,7 @@ def check(name: str) -> str:
 
 @lru_cache(maxsize=256)
 def factor(given: str, wanted: str) -> tuple[float, float]:
-    """Scale and offset that take a value from one unit to another: ``wanted = given * scale + offset``.
+    """Scale and offset between two units: ``wanted = given * scale + offset``.
 
     Raises
     ------

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from tests import small
 
 from nunatak.errors import StoreError
 from nunatak.grid import Window
 from nunatak.products import Results
 from nunatak.provenance import Manifest, digest_array
-from tests import small
 
 
 def field(results: Results) -> np.ndarray:

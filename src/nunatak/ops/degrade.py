@@ -43,7 +43,7 @@ def block_mean(
     total = np.where(valid, cells, 0).sum(axis=-1, dtype=np.float64)
     enough = count >= max(1.0, min_valid * scale * scale)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=enough)
-    return mean.astype(np.float32)
+    return np.asarray(mean, dtype=np.float32)
 
 
 def pair(coarse: NDArray[np.float32], scale: int) -> NDArray[np.float32]:

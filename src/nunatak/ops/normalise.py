@@ -99,8 +99,11 @@ def asinh(*, width: float = 1.0) -> Transform:
     return Transform(curve="asinh", width=width)
 
 
+REACH = 2
+
+
 def fill_gaps(coarse: NDArray[np.float32], fallback: float) -> NDArray[np.float32]:
-    """Fill missing coarse cells by the mean of the valid ones among their 24 neighbours.
+    """Fill missing coarse cells by the mean of the valid ones within `REACH` cells.
 
     Cells farther than that from any valid one get ``fallback``. The reach is bounded, so the
     result at a cell does not depend on the window that it is computed in.
@@ -108,8 +111,9 @@ def fill_gaps(coarse: NDArray[np.float32], fallback: float) -> NDArray[np.float3
     missing = ~np.isfinite(coarse)
     if not missing.any():
         return coarse
-    padded = np.pad(coarse, 2, constant_values=np.nan)
-    around = np.lib.stride_tricks.sliding_window_view(padded, (5, 5))[missing]
+    padded = np.pad(coarse, REACH, constant_values=np.nan)
+    side = 2 * REACH + 1
+    around = np.lib.stride_tricks.sliding_window_view(padded, (side, side))[missing]
     valid = np.isfinite(around)
     count = valid.sum(axis=(1, 2))
     total = np.where(valid, around, 0).sum(axis=(1, 2), dtype=np.float64)

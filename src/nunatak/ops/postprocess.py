@@ -38,12 +38,11 @@ def below(
     *,
     gap: float = 0.0,
 ) -> NDArray[np.float32]:
-    """Keep the field below another one (a bed below its ice surface), so that no thickness is negative.
+    """Keep the field below another one: a bed below its ice surface, so no thickness is negative.
 
     ``other`` lies on the fine grid; where it is missing the field is left alone. ``gap`` is the
     least difference (units of the field).
     """
     del coarse, scale
-    return np.fmin(field, other - np.float32(gap)) + np.where(np.isnan(field), np.nan, 0).astype(
-        np.float32
-    )
+    held = np.where(np.isnan(field), np.nan, np.fmin(field, other - np.float32(gap)))
+    return held.astype(np.float32)

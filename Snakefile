@@ -1,0 +1,32 @@
+# nunatak: high-resolution maps of ice and ocean, redone only where something changed.
+#
+#   snakemake --cores 2                                      the synthetic world
+#   snakemake --cores 2 --configfile config/byrd.yaml        Byrd Glacier, real data
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/download.smk"
+include: "workflow/rules/reproject.smk"
+include: "workflow/rules/degrade.smk"
+include: "workflow/rules/tile.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/infer.smk"
+include: "workflow/rules/mosaic.smk"
+include: "workflow/rules/publish.smk"
+include: "workflow/rules/evaluate.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        everything(),

@@ -1,0 +1,23 @@
+"""Figures and tables for a reader: maps, spectra, losses, picks.
+
+Every figure is returned, and written if a path is given; none touches pyplot. Fields are arrays
+(row, col), rows from north to south, NaN is missing and drawn light grey. An ``extent`` is (left,
+bottom, right, top) in metres; axes are in kilometres.
+"""
+
+from nunatak.figures.charts import curves, scatter_picks, spectra
+from nunatak.figures.maps import overview, panels, split_map
+from nunatak.figures.relief import decimate, hillshade
+from nunatak.figures.table import markdown_table
+
+__all__ = [
+    "curves",
+    "decimate",
+    "hillshade",
+    "markdown_table",
+    "overview",
+    "panels",
+    "scatter_picks",
+    "spectra",
+    "split_map",
+]

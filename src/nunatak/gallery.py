@@ -1,0 +1,143 @@
+"""The pictures of a finished recipe, from its stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nunatak import figures
+from nunatak.grid import Window
+from nunatak.ops.split import NAMES
+from nunatak.products import Results
+from nunatak.scores import Scores
+from nunatak.splits import labels
+from nunatak.store import Product
+
+PIXELS = 1200
+PANEL = 256
+
+
+def draw(results: Results, scores: Mapping[str, Scores], folder: Path) -> None:
+    """Draw panels.png, map.png and spectra.png of a recipe into a folder."""
+    panels(results, folder / "panels.png")
+    whole(results, folder / "map.png")
+    resolution = results.recipe.grid.resolution
+    spectra = {method: s.spectrum.summary(resolution) for method, s in scores.items()}
+    nyquist = 2 * resolution * results.recipe.grid.scale
+    units = results.recipe.target.units
+    figures.spectra(spectra, folder / "spectra.png", coarse_nyquist=nyquist, units=units)
+
+
+def showcase(results: Results) -> Window:
+    """A window of the test region to look at: around the median one of its fullest tiles."""
+    recipe = results.recipe
+    index = pd.read_parquet(results.tiles / "tiles.parquet")
+    test = index[index["split"] == 2]
+    full = test[test["valid"] >= test["valid"].max() - 0.01]
+    tile = full.iloc[len(full) // 2]
+    half = PANEL // recipe.grid.scale // 2
+    rows, cols = recipe.layout.shape
+    middle = recipe.tiles.size // 2
+    row = min(max(int(tile["row"]) + middle, half), max(rows - half, half))
+    col = min(max(int(tile["col"]) + middle, half), max(cols - half, half))
+    return Window(row - half, row + half, col - half, col + half).clip((rows, cols))
+
+
+def panels(results: Results, path: Path) -> None:
+    """Coarse field, products and truth on one colour scale, and the error of each product."""
+    recipe, window = results.recipe, showcase(results)
+    name = recipe.target.variable
+    target = results.role("target")
+    truth = target.read(target.layout.variables[0].name, window)
+    shown = dict.fromkeys((recipe.products[0], recipe.products[-1]))
+    fields = {m: results.mosaic(m).read(name, window) for m in shown}
+    coarse = results.coarse.read(name, window)
+    figures.panels(
+        {"coarse": coarse, **fields, "truth": truth},
+        {f"{m} - truth": f - truth for m, f in fields.items()},
+        path,
+        extent=_extent(results, window),
+        label=recipe.target.long_name,
+        units=recipe.target.units,
+        datum=recipe.target.vertical_datum or "",
+        title=f"{recipe.title}: a test region",
+    )
+
+
+def whole(results: Results, path: Path) -> None:
+    """The whole product of the last method, block by block onto at most `PIXELS` pixels."""
+    recipe, method = results.recipe, results.recipe.products[-1]
+    rows, cols = recipe.layout.shape
+    figures.overview(
+        thumbnail(results.mosaic(method), recipe.target.variable),
+        path,
+        extent=_extent(results, Window(0, rows, 0, cols)),
+        label=recipe.target.long_name,
+        units=recipe.target.units,
+        datum=recipe.target.vertical_datum or "",
+        title=f"{recipe.title}: {method}",
+    )
+
+
+def split(results: Results, index: pd.DataFrame, path: Path) -> None:
+    """The map of the split, with the tiles that are used over it."""
+    recipe = results.recipe
+    rows, cols = recipe.layout.shape
+    step = ceil(max(rows, cols) / PIXELS)
+    codes = np.full((ceil(rows / step), ceil(cols / step)), 255, dtype=np.uint8)
+    for block in recipe.layout.blocks():
+        first, corner = -(-block.core.top // step), -(-block.core.left // step)
+        offset = first * step - block.core.top, corner * step - block.core.left
+        part = labels(results, block.core)[offset[0] :: step, offset[1] :: step]
+        codes[first : first + part.shape[0], corner : corner + part.shape[1]] = part
+    used = np.zeros_like(codes, dtype=bool)
+    size = recipe.tiles.size
+    for row, col in zip(index["row"], index["col"], strict=True):
+        used[row // step : -(-(row + size) // step), col // step : -(-(col + size) // step)] = True
+    codes[~used & (codes != 255)] = 254
+    figures.split_map(
+        codes,
+        {**{c: n.replace("training", "train") for c, n in NAMES.items()}, 254: "buffer"},
+        path,
+        extent=_extent(results, Window(0, rows, 0, cols)),
+        title=f"{recipe.title}: cells that tiles use; the rest is buffer or missing",
+    )
+
+
+def thumbnail(product: Product, variable: str) -> NDArray[np.float32]:
+    """A product averaged to at most about `PIXELS` cells a side, read block by block.
+
+    The side of a pixel is a whole number of coarse cells, so pixels that straddle blocks are
+    the only ones averaged in parts; NaN where no cell of a pixel is valid.
+    """
+    scale = product.layout.ratio
+    step = ceil(max(product.shape) / PIXELS / scale) * scale
+    rows, cols = (ceil(n / step) for n in product.shape)
+    total, count = np.zeros((rows, cols)), np.zeros((rows, cols))
+    for block in product.layout.grid.blocks():
+        cells = block.core.at(scale)
+        field = product.read(variable, block.core)
+        down = np.arange(cells.top, cells.bottom) // step
+        across = np.arange(cells.left, cells.right) // step
+        valid = np.isfinite(field)
+        for sums, values in ((total, np.where(valid, field, 0)), (count, valid)):
+            narrow = np.add.reduceat(values, _starts(across), axis=1, dtype=np.float64)
+            small = np.add.reduceat(narrow, _starts(down), axis=0)
+            sums[down[0] : down[-1] + 1, across[0] : across[-1] + 1] += small
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).astype(
+        np.float32
+    )
+
+
+def _starts(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.flatnonzero(np.diff(groups, prepend=-1))
+
+
+def _extent(results: Results, window: Window) -> tuple[float, float, float, float]:
+    box = results.recipe.layout.geobox(1, window).boundingbox
+    return box.left, box.bottom, box.right, box.top

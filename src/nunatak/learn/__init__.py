@@ -1,0 +1,1 @@
+"""Models, losses, tasks, the data set and the training loop."""

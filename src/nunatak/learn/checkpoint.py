@@ -1,0 +1,169 @@
+"""Checkpoints: weights together with all that they were made for and from, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from blake3 import blake3
+from torch import Tensor
+
+from nunatak import registry
+from nunatak.errors import StoreError
+from nunatak.learn.inputs import Inputs, Statistics
+from nunatak.learn.receptive import measured
+from nunatak.learn.spec import Network
+from nunatak.products import Results
+from nunatak.provenance import digest_array, digest_json, fsync_folder, read_json
+
+State = dict[str, Tensor]
+_TRAILER = 32
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training; weights never travel without the rest.
+
+    Parameters
+    ----------
+    key
+        What the training follows from; one of another key is not gone on with.
+    method, member
+        Whose weights these are.
+    recipe, statistics
+        JSON values: the recipe, and what normalised inputs and target.
+    tiles
+        Digest of the index of tiles.
+    samples_seen
+        Samples trained on.
+    best, best_samples
+        Lowest RMSE on validation tiles (units of the target), and after how many samples; None
+        before the first validation.
+    weights
+        State of each module of the task, by name: ``network``, and perhaps ``critic``.
+    ema
+        State of the network's moving average, if the recipe asks for one.
+    optimisers
+        State of each optimiser, and of the precision's scaler.
+    halo
+        Measured receptive field (coarse cells); None until training is over.
+    """
+
+    key: str
+    method: str
+    member: int
+    recipe: dict[str, Any]
+    statistics: dict[str, Any]
+    tiles: str
+    samples_seen: int = 0
+    best: float | None = None
+    best_samples: int = 0
+    weights: dict[str, State] = field(default_factory=dict)
+    ema: State | None = None
+    optimisers: dict[str, Any] = field(default_factory=dict)
+    halo: int | None = None
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint so that it is there whole or not at all.
+
+    The file is what `torch.save` writes, followed by its digest, which `torch.load` ignores.
+    """
+    stream = io.BytesIO()
+    torch.save({f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}, stream)
+    content = stream.getbuffer()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.tmp")
+    with part.open("wb") as file:
+        file.write(content)
+        file.write(blake3(content).digest())
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    fsync_folder(path.parent)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint, on the CPU; nothing in it is ever run.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, damaged, or holds anything but tensors and plain values.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _refused(path, f"cannot be read ({error.strerror})") from error
+    body, trailer = content[:-_TRAILER], content[-_TRAILER:]
+    if blake3(body).digest() != trailer:
+        raise _refused(path, "is damaged: its content disagrees with its digest")
+    try:
+        return Checkpoint(**torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, RuntimeError, TypeError) as error:
+        raise _refused(path, "holds other things than a checkpoint does") from error
+
+
+def _refused(path: Path, fault: str) -> StoreError:
+    return StoreError(
+        f"checkpoint {path} {fault}",
+        "a whole checkpoint, written by this workflow",
+        f"remove {path.parent} and run snakemake again: the member is trained anew",
+    )
+
+
+def digest_state(state: State) -> str:
+    """Digest of a module's weights and buffers, by name."""
+    return digest_json({name: digest_array(t.cpu().numpy()) for name, t in sorted(state.items())})
+
+
+def build(results: Results, method: str) -> Network:
+    """Build the network of a method, its output scaled by the training tiles' statistics.
+
+    Its weights are drawn from torch's current random state.
+    """
+    statistics = Statistics.read(results.tiles / "statistics.json")
+    model = results.recipe.methods[method].model
+    spec = Inputs(results, statistics, method).spec
+    network: Network = registry.MODELS.call(model.op, model.args, spec)
+    network.set_scale(statistics.mean, statistics.deviation, statistics.detail)
+    return network
+
+
+def reach(results: Results, network: Network) -> int:
+    """Coarse cells of context that a network needs: its receptive field, at least its margin."""
+    return max(measured(network, network.spec, energy=results.recipe.infer.energy), network.margin)
+
+
+def load_network(results: Results, method: str, member: int) -> tuple[Network, int]:
+    """Load the best network of a trained member, or build one that needs no training.
+
+    Returns
+    -------
+    network
+        In evaluation mode; on the GPU if there is one.
+    halo
+        Coarse cells of context that it needs on every side.
+
+    Raises
+    ------
+    StoreError
+        If the member is not trained, or was trained with other statistics of the tiles.
+    """
+    network = build(results, method)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if results.recipe.methods[method].train is None:
+        return network.to(device).eval(), reach(results, network)
+    path = results.train(method, member) / "best.pt"
+    best = load(path)
+    if best.halo is None:
+        raise _refused(path, "is of a training that is not over")
+    if best.statistics != read_json(results.tiles / "statistics.json"):
+        raise _refused(path, "was trained on other tiles: the normalisation has changed since")
+    network.load_state_dict(best.weights["network"])
+    return network.to(device).eval(), best.halo

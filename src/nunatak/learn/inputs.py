@@ -1,0 +1,100 @@
+"""What a model sees of a window: the same path for training and inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nunatak.grid import Window
+from nunatak.learn.spec import InputSpec, ModelSpec
+from nunatak.ops.normalise import REACH, Transform, fill_gaps
+from nunatak.products import Results
+from nunatak.provenance import read_json
+from nunatak.store import Product
+
+Arrays = dict[str, NDArray[np.float32]]
+Read = Callable[[Product, Window], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What was fitted on training tiles: a transform an input, the target's mean, SD and detail.
+
+    ``detail`` is the SD of the target about its coarse cells, the relief that a model must add.
+    """
+
+    transforms: Mapping[str, Transform]
+    mean: float
+    deviation: float
+    detail: float
+
+    @classmethod
+    def read(cls, path: Path) -> Statistics:
+        """Read what the stage `tile` wrote."""
+        raw = read_json(path)
+        transforms = {name: Transform.from_json(t) for name, t in raw["transforms"].items()}
+        return cls(transforms, raw["mean"], raw["deviation"], raw["detail"])
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The open products that the models of a recipe read.
+
+    Parameters
+    ----------
+    results
+        The results tree of the recipe.
+    statistics
+        What normalises them.
+    method
+        The method whose conditions are read.
+    """
+
+    results: Results
+    statistics: Statistics
+    method: str
+
+    @cached_property
+    def products(self) -> dict[str, Product]:
+        """The product behind each input."""
+        conditions = self.results.recipe.reads(self.method)
+        return {"coarse": self.results.coarse, **{r: self.results.role(r) for r in conditions}}
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """What the model is fed: the coarse field first, then the conditions."""
+        inputs = {
+            name: InputSpec(len(p.layout.variables), p.layout.ratio)
+            for name, p in self.products.items()
+        }
+        return ModelSpec(self.results.recipe.grid.scale, inputs)
+
+    def read(self, window: Window, read: Read = Product.read_all) -> Arrays:
+        """Read every input of a window of coarse cells, raw: name -> (channels, rows, columns).
+
+        NaN where missing or beyond the domain. The coarse field comes with `REACH` more cells on
+        every side, which the filling of its gaps needs.
+        """
+        return {
+            name: read(product, window.pad(REACH) if name == "coarse" else window)
+            for name, product in self.products.items()
+        }
+
+    def prepare(self, raw: Arrays) -> Arrays:
+        """Normalise, fill gaps with 0 (the training mean), and add the gap-filled ``prior``.
+
+        ``prior`` is the coarse field in physical units, (1, rows, columns).
+        """
+        inner = slice(REACH, -REACH)
+        filled = fill_gaps(raw["coarse"][0], self.statistics.mean)[None, inner, inner]
+        whole = {**raw, "coarse": filled}
+        ready = {
+            name: np.nan_to_num(self.statistics.transforms[name].apply(values), nan=0.0)
+            for name, values in whole.items()
+        }
+        return {**ready, "prior": np.ascontiguousarray(filled)}

@@ -1,0 +1,68 @@
+"""Interpolation of the coarse field: the baseline that every network must beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nunatak.errors import ConfigError
+from nunatak.learn.spec import Batch, ModelSpec, Network, repeat
+
+MODES = ("nearest", "bilinear", "bicubic")
+
+
+def upsample(field: Tensor, scale: int, mode: str = "bicubic") -> Tensor:
+    """Interpolate between cell centres; beyond the border the outermost cells repeat.
+
+    The arithmetic is in double precision: in single precision the weights depend on the distance
+    from the window's corner, and tiles of heights of thousands of metres would not agree.
+
+    Parameters
+    ----------
+    field
+        ``(B, C, h, w)``.
+    scale
+        Fine cells along the side of a cell.
+    mode
+        ``nearest``, ``bilinear`` or ``bicubic`` (Keys 1981, a = -0.75).
+
+    Returns
+    -------
+    Tensor
+        ``(B, C, h * scale, w * scale)``, double precision.
+    """
+    if mode == "nearest" or scale == 1:
+        return repeat(field.double(), scale)
+    h, w = field.shape[-2:]
+    with torch.autocast(field.device.type, enabled=False):
+        size = (h * scale, w * scale)
+        return functional.interpolate(field.double(), size=size, mode=mode, align_corners=False)
+
+
+class Interpolate(Network):
+    """The prior interpolated to the fine grid, with no parameters to train.
+
+    Parameters
+    ----------
+    spec
+        The scale; inputs other than the prior are not read.
+    mode
+        ``nearest``, ``bilinear`` or ``bicubic``.
+
+    Raises
+    ------
+    ConfigError
+        If the mode is none of these.
+    """
+
+    def __init__(self, spec: ModelSpec, *, mode: str = "bicubic") -> None:
+        super().__init__(spec)
+        if mode not in MODES:
+            raise ConfigError(f"interpolate: mode {mode!r}", f"one of {', '.join(MODES)}")
+        self.mode = mode
+
+    def forward(self, inputs: Batch) -> Tensor:
+        """The interpolated prior, ``(B, 1, h * scale, w * scale)``, in its units."""
+        prior = inputs["prior"]
+        return upsample(prior, self.spec.scale, self.mode).to(prior.dtype)

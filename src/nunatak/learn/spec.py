@@ -1,0 +1,162 @@
+"""What a network is given and what it returns: the one interface between models and stages.
+
+Every window is a rectangle of *coarse* cells. An input of ratio ``r`` has ``r`` cells along the
+side of a coarse cell, so a window of ``h x w`` coarse cells arrives as ``(B, C, h * r, w * r)``,
+and a network of scale ``s`` and margin ``m`` returns ``(B, 1, (h - 2 m) * s, (w - 2 m) * s)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nunatak.errors import ConfigError, DataError
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input: its channels, and its cells along the side of a coarse cell."""
+
+    channels: int
+    ratio: int
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The inputs and the scale that a recipe asks a network for.
+
+    Parameters
+    ----------
+    scale
+        Fine cells along the side of a coarse cell.
+    inputs
+        ``coarse`` (one channel, ratio 1) first, then the conditions in the recipe's order.
+
+    Raises
+    ------
+    ConfigError
+        If the scale, a ratio or a number of channels is not positive, or ``coarse`` is not first.
+    """
+
+    scale: int
+    inputs: dict[str, InputSpec]
+
+    def __post_init__(self) -> None:
+        if self.scale < 1:
+            raise ConfigError(f"model: scale {self.scale}", "1 or more fine cells a coarse cell")
+        if next(iter(self.inputs.items()), None) != ("coarse", InputSpec(1, 1)):
+            raise ConfigError(
+                f"model: inputs {', '.join(self.inputs) or 'none'}",
+                "first 'coarse', of one channel and ratio 1",
+            )
+        for name, given in self.inputs.items():
+            if min(given.channels, given.ratio) < 1:
+                raise ConfigError(
+                    f"model: input {name!r} is {given}", "positive channels and ratio"
+                )
+
+    @property
+    def conditions(self) -> dict[str, InputSpec]:
+        """The inputs besides the coarse field."""
+        return {name: given for name, given in self.inputs.items() if name != "coarse"}
+
+    def window(self, inputs: Batch) -> tuple[int, int]:
+        """Rows and columns (coarse cells) of the window that the inputs cover.
+
+        Raises
+        ------
+        DataError
+            If an input is missing, or its shape is not that of the window of ``prior``.
+        """
+        if "prior" not in inputs:
+            raise DataError("inputs without 'prior'", "the gap-filled coarse field, physical units")
+        batch, (h, w) = inputs["prior"].shape[0], inputs["prior"].shape[-2:]
+        for name, given in {**self.inputs, "prior": InputSpec(1, 1)}.items():
+            expected = (batch, given.channels, h * given.ratio, w * given.ratio)
+            found = tuple(inputs[name].shape) if name in inputs else "missing"
+            if found != expected:
+                raise DataError(
+                    f"input {name!r} of a window of {h} x {w} coarse cells: {found}",
+                    f"shape {expected}",
+                    "cut all inputs from the same window, each at its own ratio",
+                )
+        return h, w
+
+
+class Network(nn.Module):
+    """Base of every model: normalised inputs and the physical prior in, physical units out.
+
+    ``forward(inputs)`` takes the inputs of the specification, normalised, with missing values 0
+    (the training mean), and ``prior``, the gap-filled coarse field in physical units
+    ``(B, 1, h, w)``.
+
+    Attributes
+    ----------
+    margin
+        Coarse cells that ``forward`` eats on each side.
+    mean, std, detail
+        Buffers, in the target's units: mean and standard deviation of the target, and standard
+        deviation of the target minus its coarse field, over the training tiles.
+    """
+
+    margin: int = 0
+    mean: Tensor
+    std: Tensor
+    detail: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        for name, value in (("mean", 0.0), ("std", 1.0), ("detail", 1.0)):
+            self.register_buffer(name, torch.tensor(value))
+
+    def set_scale(self, mean: float, std: float, detail: float) -> None:
+        """Set the output's scale, in the target's units, from statistics of the training tiles.
+
+        Raises
+        ------
+        DataError
+            If ``std`` or ``detail`` is not a positive finite number.
+        """
+        if not (0 < std < float("inf") and 0 < detail < float("inf")):
+            raise DataError(
+                f"target: standard deviation {std}, of the detail {detail}",
+                "positive numbers",
+                "train on tiles where the target varies within coarse cells",
+            )
+        for buffer, value in ((self.mean, mean), (self.std, std), (self.detail, detail)):
+            buffer.fill_(value)
+
+    def forward(self, inputs: Batch) -> Tensor:
+        """The fine field (physical units) of the window less its margin."""
+        raise NotImplementedError
+
+
+def repeat(field: Tensor, scale: int) -> Tensor:
+    """Each cell repeated ``scale x scale`` times: nearest-neighbour refinement, exact."""
+    *rest, h, w = field.shape
+    cells = field[..., :, None, :, None].expand(*rest, h, scale, w, scale)
+    return cells.reshape(*rest, h * scale, w * scale)
+
+
+def block_mean(field: Tensor, scale: int) -> Tensor:
+    """Means of blocks of ``scale x scale`` cells."""
+    return functional.avg_pool2d(field, scale)
+
+
+def he_normal(module: nn.Module, gain: float = 1.0) -> None:
+    """Draw a convolution's or a dense layer's weights from He's fan-in normal times ``gain``.
+
+    Biases are set to zero. He et al. 2015, doi 10.1109/ICCV.2015.123.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        with torch.no_grad():
+            module.weight.mul_(gain)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,229 @@
+"""Tasks: what one step of training is, and how a network is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from nunatak import registry
+from nunatak.errors import ConfigError
+from nunatak.learn.dataset import Minibatch
+from nunatak.learn.losses import adversarial_critic, adversarial_generator
+from nunatak.learn.spec import Network
+from nunatak.recipe import Loss
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every task is made from.
+
+    Parameters
+    ----------
+    fabric
+        Device and precision.
+    network
+        The network to train.
+    losses
+        Terms of the loss.
+    lr
+        Learning rate after the warm-up.
+    clip
+        Greatest norm of a gradient, if any.
+    size
+        Fine cells along the side of a tile's target.
+    batch
+        Samples a step.
+    """
+
+    fabric: Fabric
+    network: Network
+    losses: Sequence[Loss]
+    lr: float
+    clip: float | None
+    size: int
+    batch: int
+
+
+class Supervised:
+    """Minimise the weighted losses between prediction and truth.
+
+    Attributes
+    ----------
+    modules, optimisers
+        By name; those of a name belong together.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.modules: dict[str, nn.Module] = {}
+        self.optimisers: dict[str, Optimizer] = {}
+        self._add("network", setup.network, setup.lr)
+        ops = [loss.op for loss in setup.losses]
+        names = [op if ops.count(op) == 1 else f"{op}_{i}" for i, op in enumerate(ops)]
+        self._terms = {
+            name: (loss, registry.LOSSES.resolve(loss.op))
+            for name, loss in zip(names, setup.losses, strict=True)
+        }
+
+    def _add(self, name: str, module: nn.Module, lr: float) -> None:
+        """Take a module to the device and give it an optimiser; ``initial_lr`` is its full rate."""
+        module.to(self.setup.fabric.device).train()
+        groups = [{"params": list(module.parameters()), "initial_lr": lr}]
+        self.modules[name] = module
+        ready = self.setup.fabric.setup_optimizers(Adam(groups, lr=lr))
+        self.optimisers[name] = cast(Optimizer, ready)
+
+    def predict(self, batch: Minibatch, network: nn.Module | None = None) -> Tensor:
+        """Run the network, or another, and crop to the target: (B, 1, H, W), physical units.
+
+        The inputs stay in single precision, since half precision would round heights to metres:
+        only the network's arithmetic is in the chosen precision.
+        """
+        with self.setup.fabric.autocast():
+            prediction: Tensor = (network or self.setup.network)(batch.inputs)
+        side = batch.target.shape[-1]
+        crop = (prediction.shape[-1] - side) // 2
+        return prediction[..., crop : crop + side, crop : crop + side].float()
+
+    def objective(self, prediction: Tensor, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted sum of the losses, and each of them unweighted."""
+        context = batch.context
+        terms = {
+            name: operation(prediction, batch.target, batch.mask, context, **loss.args)
+            for name, (loss, operation) in self._terms.items()
+        }
+        total = sum(
+            (self._terms[name][0].weight * term for name, term in terms.items()),
+            start=prediction.new_zeros(()),
+        )
+        return total, terms
+
+    def step(self, batch: Minibatch) -> dict[str, float]:
+        """Train on one batch; returns ``loss``, the sum, and each term unweighted."""
+        total, terms = self.objective(self.predict(batch), batch)
+        self._descend("network", total)
+        return _plain({"loss": total, **terms})
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        fabric, optimiser, module = self.setup.fabric, self.optimisers[name], self.modules[name]
+        optimiser.zero_grad()
+        fabric.backward(loss)
+        if self.setup.clip is not None:
+            fabric.clip_gradients(
+                module, optimiser, max_norm=self.setup.clip, error_if_nonfinite=False
+            )
+        optimiser.step()
+
+    @torch.no_grad()
+    def validate(self, batch: Minibatch, network: nn.Module | None = None) -> tuple[float, int]:
+        """Sum of squared errors over the valid cells (target's units squared), and their number."""
+        error = (self.predict(batch, network) - batch.target)[batch.mask]
+        return float(error.double().square().sum()), int(batch.mask.sum())
+
+    def optimiser_states(self) -> dict[str, Any]:
+        """State of the optimisers and of the precision's scaler, plain values and tensors."""
+        states: dict[str, Any] = {n: o.state_dict() for n, o in self.optimisers.items()}
+        return {**states, "precision": self.setup.fabric.strategy.precision.state_dict()}
+
+    def restore(self, weights: dict[str, dict[str, Tensor]], states: dict[str, Any]) -> None:
+        """Set modules and optimisers to what a checkpoint holds."""
+        for name, module in self.modules.items():
+            module.load_state_dict(weights[name])
+            self.optimisers[name].load_state_dict(states[name])
+        self.setup.fabric.strategy.precision.load_state_dict(states["precision"])
+
+
+class Adversarial(Supervised):
+    """The same, and a critic that learns to tell predictions from truth.
+
+    The critic sees whole tiles, less the target's mean and in units of its standard deviation;
+    where there is no truth, the truth that it is shown is the prediction. A relativistic average
+    GAN, as Leong and Horgan 2020, doi 10.5194/tc-14-3687-2020, but the network does receive the
+    critic's gradient.
+
+    Parameters
+    ----------
+    setup
+        As for every task.
+    critic
+        Name of the critic.
+    weight
+        Of the adversarial term in the network's loss.
+    critic_lr
+        Learning rate of the critic; 0 takes that of the network.
+    critic_steps
+        Steps of the critic on a batch before the network's one.
+
+    Raises
+    ------
+    ConfigError
+        If a batch is a single tile, which the critic cannot normalise, or the steps are not
+        positive.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        weight: float,
+        critic: str = "deepbedmap",
+        critic_lr: float = 0.0,
+        critic_steps: int = 1,
+    ) -> None:
+        super().__init__(setup)
+        if setup.batch < 2 or critic_steps < 1:
+            raise ConfigError(
+                f"adversarial: batch {setup.batch}, critic_steps {critic_steps}",
+                "a batch of 2 tiles or more, and at least one step of the critic",
+            )
+        self.weight, self.critic_steps = weight, critic_steps
+        self._add("critic", registry.CRITICS.call(critic, {}, setup.size), critic_lr or setup.lr)
+
+    def _logits(self, field: Tensor) -> Tensor:
+        network = self.setup.network
+        with self.setup.fabric.autocast():
+            logits: Tensor = self.modules["critic"]((field - network.mean) / network.std)
+        return logits.float()
+
+    def step(self, batch: Minibatch) -> dict[str, float]:
+        """Train the critic, then the network, on one batch.
+
+        Returns
+        -------
+        dict
+            ``loss`` (the network's sum), its terms unweighted, ``adversarial`` and ``critic``.
+        """
+        fake = self.predict(batch)
+        real = torch.where(batch.mask, batch.target, fake.detach())
+        for _ in range(self.critic_steps):
+            judged = self.judge(real, fake)
+            self._descend("critic", judged)
+        total, terms = self.objective(fake, batch)
+        adversarial = self.deceive(real, fake)
+        total = total + self.weight * adversarial
+        self._descend("network", total)
+        return _plain({"loss": total, **terms, "adversarial": adversarial, "critic": judged})
+
+    def judge(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of the critic; the network receives no gradient."""
+        return adversarial_critic(self._logits(real), self._logits(fake.detach()))
+
+    def deceive(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Loss of the network before the critic; the critic's weights receive no gradient."""
+        critic = self.modules["critic"].requires_grad_(False)
+        try:
+            return adversarial_generator(self._logits(real).detach(), self._logits(fake))
+        finally:
+            critic.requires_grad_(True)
+
+
+def _plain(terms: dict[str, Tensor]) -> dict[str, float]:
+    """Fetch all terms from the device at once."""
+    values = torch.stack([term.detach().float() for term in terms.values()]).tolist()
+    return dict(zip(terms, values, strict=True))

@@ -1,0 +1,1 @@
+"""How a product is judged: pure functions on arrays."""

@@ -1,0 +1,1 @@
+"""Where data come from: the catalogue, fetching, readers and the synthetic world."""

@@ -1,0 +1,59 @@
+"""Download: every file of a source on disk, checked, and a manifest of what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nunatak.recipe import File, Source
+from nunatak.sources.fetch import SYNTHETIC, archive_place, digest_folder, fetch, sha256
+
+
+def download(source: Source, key: str, folder: Path, *, data_root: Path) -> dict[str, Any]:
+    """Fetch all files of a source into a folder.
+
+    Parameters
+    ----------
+    source
+        The source; local files are checked and used in place.
+    key
+        Its key in the catalogue.
+    folder
+        The folder of this source's files; it is made if it is not there.
+    data_root
+        The folder that relative ``file:`` URLs start from.
+
+    Returns
+    -------
+    dict
+        The manifest ``{"source": key, "files": [...]}``: for each file its name, bytes and sha256
+        (for a folder blake3, see `digest_folder`). It depends on the content alone: it holds no
+        path, host or time. A synthetic source has no files.
+
+    Raises
+    ------
+    SourceError
+        If a file cannot be had or is not what the catalogue says.
+    """
+    paths = [fetch(f, folder, data_root=data_root, auth=source.auth) for f in source.files]
+    for file in source.files:
+        _remove_archive(file, folder)
+    pairs = zip(source.files, paths, strict=True)
+    return {"source": key, "files": [_entry(f, p) for f, p in pairs if p != SYNTHETIC]}
+
+
+def _entry(file: File, path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        digest, size = digest_folder(path)
+        return {"name": path.name, "bytes": size, "blake3": digest}
+    return {
+        "name": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": file.sha256 or sha256(path),
+    }
+
+
+def _remove_archive(file: File, folder: Path) -> None:
+    """Once every member is out, its archive is only a second copy."""
+    if file.member and not file.url.startswith("file:"):
+        archive_place(file, folder).unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""mosaic: members to one block of the product, mean and spread, held to the constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nunatak.grid import Block
+from nunatak.ops.degrade import cells_of, repeat
+from nunatak.products import Results
+from nunatak.provenance import Manifest
+from nunatak.recipe import Constraint
+from nunatak.registry import POSTPROCESS
+
+
+def combine(
+    members: Sequence[NDArray[np.float32]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and sample SD over members of equal shape; NaN where any member is missing.
+
+    The mean of a single member is that member, bit for bit; its SD is 0.
+    """
+    count = len(members)
+    mean = sum(m.astype(np.float64) for m in members) / count
+    square = sum((m - mean) ** 2 for m in members) / max(count - 1, 1)
+    return np.asarray(mean, dtype=np.float32), np.sqrt(square).astype(np.float32)
+
+
+def resample(field: NDArray[np.float32], ratio: int, scale: int) -> NDArray[np.float32]:
+    """Bring a field with ``ratio`` cells a coarse cell to ``scale``, by repeating or averaging.
+
+    Where neither divides the other, the field is repeated to a common grid and averaged.
+    """
+    common = int(np.lcm(ratio, scale))
+    finest = repeat(field, common // ratio)
+    return np.asarray(cells_of(finest, common // scale).mean(axis=-1), dtype=np.float32)
+
+
+def constrain(
+    field: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+    scale: int,
+    constraints: Sequence[tuple[Constraint, NDArray[np.float32] | None]],
+) -> NDArray[np.float32]:
+    """Apply a recipe's constraints in their order, each with the field that it reads."""
+    for constraint, other in constraints:
+        field = POSTPROCESS.call(constraint.op, constraint.args, field, coarse, scale, other)
+    return field
+
+
+def mosaic(results: Results, method: str, block: Block) -> Manifest:
+    """Write one block of a method's product and return its manifest."""
+    recipe = results.recipe
+    scale, name = recipe.grid.scale, recipe.target.variable
+    count = recipe.members(method)
+    members = [results.member(method, m).read(name, block.core) for m in range(count)]
+    mean, spread = combine(members)
+    coarse = results.coarse.read(name, block.core)
+    constraints = [(c, _other(results, c, block)) for c in recipe.methods[method].constraints]
+    fields = {name: constrain(mean, coarse, scale, constraints)}
+    if count > 1:
+        fields[f"{name}_sd"] = spread
+    return results.mosaic(method).create().write(block, fields)
+
+
+def _other(results: Results, constraint: Constraint, block: Block) -> NDArray[np.float32] | None:
+    if constraint.role is None:
+        return None
+    product = results.role(constraint.role)
+    field = product.read(product.layout.variables[0].name, block.core)
+    return resample(field, product.layout.ratio, results.recipe.grid.scale)

@@ -1,0 +1,158 @@
+"""publish: the finished product as a Cloud-Optimized GeoTIFF, with the record of its origin."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from rasterio.windows import Window as RasterWindow
+
+from nunatak import __version__
+from nunatak.grid import Block
+from nunatak.products import Results
+from nunatak.provenance import code_digest, digest_json, fsync_folder, read_json
+from nunatak.store import Product
+
+COG = {
+    "driver": "COG",
+    "COMPRESS": "ZSTD",
+    "LEVEL": "3",
+    "PREDICTOR": "YES",
+    "BLOCKSIZE": "512",
+    "OVERVIEW_RESAMPLING": "AVERAGE",
+    "BIGTIFF": "IF_SAFER",
+    "NUM_THREADS": "ALL_CPUS",
+}
+
+
+def write_cog(product: Product, path: Path, nodata: float, tags: Mapping[str, str]) -> None:
+    """Write a product as a Cloud-Optimized GeoTIFF with overviews, one band a variable.
+
+    Blocks stream through an uncompressed file beside the product, so memory stays that of a
+    block; the product itself appears whole or not at all.
+
+    Parameters
+    ----------
+    product
+        The finished store.
+    path
+        The file to make.
+    nodata
+        Stands for missing; outside the valid range of every variable.
+    tags
+        Metadata of the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=path.parent) as folder:
+        plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
+        with rasterio.Env(GDAL_CACHEMAX=128):
+            _write_plain(product, plain, nodata, tags)
+            rasterio.shutil.copy(plain, cog, **COG)
+        cog.replace(path)
+    fsync_folder(path.parent)
+
+
+def _write_plain(product: Product, path: Path, nodata: float, tags: Mapping[str, str]) -> None:
+    layout = product.layout
+    box = layout.grid.geobox(layout.ratio)
+    profile = {
+        "driver": "GTiff",
+        "height": box.shape[0],
+        "width": box.shape[1],
+        "count": len(layout.variables),
+        "dtype": "float32",
+        "crs": box.crs.to_wkt() if box.crs else None,
+        "transform": box.affine,
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "BIGTIFF": "IF_SAFER",
+    }
+
+    def filled(block: Block) -> tuple[Block, Any]:
+        values = product.read_all(block.core)
+        return block, np.where(np.isnan(values), np.float32(nodata), values)
+
+    with rasterio.open(path, "w", **profile) as out, ThreadPoolExecutor(1) as pool:
+        out.update_tags(**tags)
+        for i, variable in enumerate(layout.variables, start=1):
+            out.set_band_description(i, variable.long_name or variable.name)
+            out.set_band_unit(i, variable.units)
+            out.update_tags(i, **{k: str(v) for k, v in variable.attributes().items()})
+        for block, values in _one_ahead(pool, filled, layout.grid.blocks()):
+            cells = block.core.at(layout.ratio)
+            rows, cols = cells.shape
+            out.write(values, window=RasterWindow(cells.left, cells.top, cols, rows))
+
+
+def _one_ahead(pool: ThreadPoolExecutor, work: Any, items: Any) -> Any:
+    """Results of ``work`` in order, the next one under way while this one is used."""
+    waiting = None
+    for item in items:
+        following = pool.submit(work, item)
+        if waiting is not None:
+            yield waiting.result()
+        waiting = following
+    if waiting is not None:
+        yield waiting.result()
+
+
+def provenance(results: Results, method: str) -> dict[str, Any]:
+    """Tell where a product is from: recipe, code, sources, model, and the digest of its content.
+
+    Returns
+    -------
+    dict
+        JSON value without times, hosts or paths: the same product gives the same record.
+    """
+    recipe = results.recipe
+    blocks = recipe.layout.blocks()
+    manifests = {b.name: read_json(results.manifest(f"mosaic/{method}", b.name)) for b in blocks}
+    keys = sorted(recipe.sources)
+    downloads = {k: read_json(results.root / "download" / f"{k}.json") for k in keys}
+    return {
+        "product": f"{recipe.name}/{method}",
+        "title": recipe.title,
+        "content": digest_json({name: m["variables"] for name, m in manifests.items()}),
+        "code": {"version": __version__, "digest": code_digest()},
+        "sources": {
+            k: {
+                **downloads[k],
+                "citation": recipe.sources[k].citation,
+                "licence": recipe.sources[k].licence,
+            }
+            for k in keys
+        },
+        "models": [_model(results, method, m) for m in range(recipe.members(method))],
+        "recipe": recipe.model_dump(mode="json", exclude={"sources"}),
+    }
+
+
+def _model(results: Results, method: str, member: int) -> dict[str, Any]:
+    if results.recipe.methods[method].train is None:
+        return {"method": method, "trained": False}
+    return {"trained": True, **read_json(results.train(method, member) / "manifest.json")}
+
+
+def publish(results: Results, method: str, path: Path) -> dict[str, Any]:
+    """Write the product of a method as a COG at ``path`` and return its provenance record."""
+    recipe, record = results.recipe, provenance(results, method)
+    target = recipe.target
+    tags = {
+        "TITLE": f"{recipe.title} ({method})",
+        "STANDARD_NAME": target.standard_name,
+        "UNITS": target.units,
+        "VERTICAL_DATUM": target.vertical_datum or "none",
+        "VALID_RANGE": f"{target.valid_range[0]:g} {target.valid_range[1]:g}",
+        "CONTENT": record["content"],
+        "NUNATAK_VERSION": __version__,
+    }
+    write_cog(results.mosaic(method), path, recipe.mosaic.nodata, tags)
+    return record

@@ -1,0 +1,231 @@
+"""tile: the index of training samples, the proof that splits do not touch, the normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from nunatak import gallery
+from nunatak.errors import DataError
+from nunatak.grid import Block, Grid, Window
+from nunatak.ops.degrade import cells_of, repeat
+from nunatak.ops.normalise import fill_gaps
+from nunatak.ops.split import NAMES, TEST, TRAIN, VALIDATION
+from nunatak.products import Results
+from nunatak.provenance import write_json
+from nunatak.recipe import Recipe
+from nunatak.registry import NORMALISE
+from nunatak.splits import labels
+
+FITTED = 1000
+_BEFORE = {TRAIN: [VALIDATION, TEST], VALIDATION: [TEST], TEST: []}
+
+
+def gap(recipe: Recipe) -> int:
+    """Coarse cells between targets of two splits: the buffer, and never less than both halos."""
+    buffer = ceil(recipe.split.buffer / recipe.layout.coarse_resolution)
+    return max(buffer, 2 * recipe.tiles.context)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The tiles whose corner lies in one block."""
+
+    grid: Grid
+    size: int
+    stride: int
+    min_valid: float
+
+    def corners(self, block: Block) -> list[tuple[int, int]]:
+        """Corners (row, column) on a lattice of the domain, so that blocks do not matter."""
+        core, (rows, cols) = block.core, self.grid.shape
+        down = range(-(-core.top // self.stride) * self.stride, core.bottom, self.stride)
+        across = range(-(-core.left // self.stride) * self.stride, core.right, self.stride)
+        return [
+            (r, c) for r in down for c in across if r + self.size <= rows and c + self.size <= cols
+        ]
+
+    def select(
+        self, block: Block, splits: NDArray[np.uint8], valid: NDArray[np.float32], margin: int
+    ) -> list[dict[str, Any]]:
+        """Keep the tiles that lie in one split, far enough from the others, and hold enough data.
+
+        Parameters
+        ----------
+        block
+            Its core grown by ``margin + size`` is what the two arrays show.
+        splits
+            Labels of coarse cells; cells outside the domain count as 255.
+        valid
+            Share of valid target cells in each coarse cell.
+        margin
+            Coarse cells that training keeps from validation and test, and validation from test.
+        """
+        shown = block.core.pad(margin + self.size)
+        rows = []
+        for row, col in self.corners(block):
+            core = Window(row, row + self.size, col, col + self.size)
+            here = splits[core.within(shown).slices]
+            split = int(here[0, 0])
+            share = float(valid[core.within(shown).slices].mean())
+            if split not in NAMES or (here != split).any() or share < self.min_valid:
+                continue
+            if np.isin(splits[core.pad(margin).within(shown).slices], _BEFORE[split]).any():
+                continue
+            rows.append(
+                {"row": row, "col": col, "split": split, "valid": share, "block": block.name}
+            )
+        return rows
+
+
+def overlap(tiles: pd.DataFrame, size: int, context: int, required: int) -> dict[str, Any]:
+    """Measure the least distance between the tiles of each pair of splits.
+
+    Parameters
+    ----------
+    tiles
+        Columns row, col, split.
+    size, context
+        Side of a tile and of the halo around its inputs (coarse cells).
+    required
+        Coarse cells that must lie between two targets of different splits.
+
+    Returns
+    -------
+    dict
+        Counts, and for each pair the gap between targets and between input windows.
+
+    Raises
+    ------
+    DataError
+        If two splits are closer than ``required`` or the input windows meet.
+    """
+    corners = tiles[["row", "col"]].to_numpy(float)
+    held = {split: corners[tiles["split"].to_numpy() == split] for split in NAMES}
+    trees = {split: cKDTree(points) for split, points in held.items() if len(points)}
+    pairs: dict[str, Any] = {}
+    for a, b in combinations(sorted(trees), 2):
+        nearest, _ = trees[a].query(trees[b].data, p=np.inf)
+        targets = int(np.min(nearest)) - size
+        pair = f"{NAMES[a]}-{NAMES[b]}"
+        pairs[pair] = {"targets": targets, "inputs": targets - 2 * context, "required": required}
+        if targets < required or targets < 2 * context:
+            raise DataError(
+                f"{pair}: two tiles lie {targets} coarse cells apart",
+                f"at least {required} (the buffer) and {2 * context} (both halos)",
+            )
+    counts = {NAMES[split]: len(points) for split, points in held.items()}
+    return {"tiles": counts, "size": size, "context": context, "gaps": pairs}
+
+
+def tile(results: Results) -> dict[str, Any]:
+    """Write the index, the overlap report, the statistics and the map of the split to ``tile/``.
+
+    Returns
+    -------
+    dict
+        The overlap report.
+
+    Raises
+    ------
+    DataError
+        If a split is empty, or two splits touch.
+    """
+    recipe = results.recipe
+    rows = [row for block in recipe.layout.blocks() for row in _of_block(results, block)]
+    index = pd.DataFrame(rows, columns=["row", "col", "split", "valid", "block"])
+    index = index.astype({"row": "int32", "col": "int32", "split": "uint8", "valid": "float32"})
+    _refuse_empty(index, recipe)
+    report = overlap(index, recipe.tiles.size, recipe.tiles.context, gap(recipe))
+    results.tiles.mkdir(parents=True, exist_ok=True)
+    index.to_parquet(results.tiles / "tiles.parquet", index=False)
+    write_json(results.tiles / "overlap.json", report)
+    write_json(results.tiles / "statistics.json", statistics(results, index))
+    gallery.split(results, index, results.tiles / "split.png")
+    return report
+
+
+def _of_block(results: Results, block: Block) -> list[dict[str, Any]]:
+    recipe, target = results.recipe, results.role("target")
+    tiles, margin = recipe.tiles, gap(recipe)
+    shown = block.core.pad(margin + tiles.size)
+    inside = shown.clip(recipe.layout.shape)
+    splits = np.full(shown.shape, 255, dtype=np.uint8)
+    splits[inside.within(shown).slices] = labels(results, inside)
+    fine = target.read(target.layout.variables[0].name, shown)
+    coarse = results.coarse.read(recipe.target.variable, shown)
+    valid = np.isfinite(cells_of(fine, recipe.grid.scale)).mean(axis=-1, dtype=np.float32)
+    candidates = Candidates(recipe.layout, tiles.size, tiles.stride, tiles.min_valid)
+    return candidates.select(block, splits, np.where(np.isfinite(coarse), valid, 0), margin)
+
+
+def _refuse_empty(index: pd.DataFrame, recipe: Recipe) -> None:
+    counts = {name: int((index["split"] == s).sum()) for s, name in NAMES.items()}
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        raise DataError(
+            f"no tile for {' and '.join(empty)} (tiles: {counts})",
+            f"in every split tiles of {recipe.tiles.size} coarse cells, {gap(recipe)} cells from"
+            f" other splits, with {recipe.tiles.min_valid:.0%} valid target cells",
+            "make split.by's parts larger, or tiles.size, tiles.context, split.buffer smaller",
+        )
+
+
+def statistics(results: Results, index: pd.DataFrame) -> dict[str, Any]:
+    """Fit the transforms and the target's moments on training tiles, and on no others.
+
+    At most `FITTED` tiles, evenly spaced in the index, are read.
+    """
+    recipe = results.recipe
+    train = index[index["split"] == TRAIN]
+    chosen = train.iloc[
+        np.unique(np.linspace(0, len(train) - 1, min(FITTED, len(train))).astype(int))
+    ]
+    windows = [
+        Window(int(r), int(r) + recipe.tiles.size, int(c), int(c) + recipe.tiles.size)
+        for r, c in zip(chosen["row"], chosen["col"], strict=True)
+    ]
+    products = {"coarse": results.coarse, **{r: results.role(r) for r in recipe.conditions}}
+    transforms = {}
+    for name, product in products.items():
+        given = recipe.tiles.normalise.get(name)
+        start = NORMALISE.call(given.op, given.args) if given else NORMALISE.call("standard", {})
+        transforms[name] = start.fit(product.read_all(w) for w in windows).to_json()
+    return {"transforms": transforms, **_moments(_targets(results, windows), recipe.grid.scale)}
+
+
+def _targets(
+    results: Results, windows: list[Window]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    target = results.role("target")
+    for window in windows:
+        coarse = results.coarse.read(results.recipe.target.variable, window)
+        yield target.read(target.layout.variables[0].name, window), fill_gaps(coarse, np.nan)
+
+
+def _moments(
+    pairs: Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]], scale: int
+) -> dict[str, float]:
+    count = total = square = detail = 0.0
+    for fine, coarse in pairs:
+        valid = np.isfinite(fine) & np.isfinite(repeat(coarse, scale))
+        values = fine[valid].astype(np.float64)
+        count += values.size
+        total += float(values.sum())
+        square += float((values**2).sum())
+        detail += float(((values - repeat(coarse, scale)[valid]) ** 2).sum())
+    mean = total / max(count, 1)
+    deviation = max(square / max(count, 1) - mean**2, 0) ** 0.5
+    return {
+        "mean": mean,
+        "deviation": deviation or 1.0,
+        "detail": (detail / max(count, 1)) ** 0.5 or 1.0,
+    }

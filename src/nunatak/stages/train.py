@@ -1,0 +1,181 @@
+"""train: one member of a method, stopped and resumed at will."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+from nunatak.errors import ConfigError
+from nunatak.figures import curves
+from nunatak.learn.checkpoint import Checkpoint, build, digest_state, load, reach, save
+from nunatak.learn.dataset import Chunks, Tiles
+from nunatak.learn.loop import Run, Stop, fit
+from nunatak.learn.spec import Network
+from nunatak.learn.tasks import Setup
+from nunatak.ops.split import TRAIN, VALIDATION
+from nunatak.products import Results
+from nunatak.provenance import digest_file, read_json
+from nunatak.recipe import Recipe, Train
+from nunatak.registry import TASKS
+
+_log = logging.getLogger(__name__)
+
+
+def train(
+    results: Results, method: str, member: int, *, key: str, stop_after: float | None = None
+) -> dict[str, Any]:
+    """Train one member of a method, or go on with it; write best.pt, last.pt, loss.csv, loss.png.
+
+    Parameters
+    ----------
+    results
+        The results tree of the recipe.
+    method, member
+        What to train; members differ in their seed.
+    key
+        What the training follows from: a checkpoint of another key is discarded.
+    stop_after
+        Seconds after which to stop cleanly, as on SIGTERM and SIGUSR1.
+
+    Returns
+    -------
+    dict
+        The manifest: method, member, samples, best_rmse (target's units), best_samples, halo
+        (coarse cells) and the digest of the model. Of a training that was stopped, only method,
+        member, samples and ``unfinished``: it wants to be called again.
+
+    Raises
+    ------
+    ConfigError
+        If the method needs no training, the tiles have too little context for the network, or the
+        network sees farther than the buffer between splits.
+    DataError
+        If a split is empty or the training diverges.
+    StoreError
+        If the checkpoint of this key is damaged.
+    """
+    with Stop(stop_after) as stop:
+        run, state = _prepare(results, method, member, key)
+        state = fit(run, state, stop)
+    who = {"method": method, "member": member, "samples": state.samples_seen}
+    if state.samples_seen < run.train.samples:
+        return {**who, "unfinished": True}
+    best = _finish(results, run)
+    curves(pd.read_csv(run.folder / "loss.csv"), run.folder / "loss.png")
+    return {
+        **who,
+        "best_rmse": best.best,
+        "best_samples": best.best_samples,
+        "halo": best.halo,
+        "model": digest_state(best.weights["network"]),
+    }
+
+
+def _prepare(results: Results, method: str, member: int, key: str) -> tuple[Run, Checkpoint]:
+    """Open the tiles, build and check the network, and find where to start."""
+    recipe, folder = results.recipe, results.train(method, member)
+    spec = recipe.methods[method].train
+    if spec is None:
+        raise ConfigError(f"method {method!r} needs no training", "a method with a section train")
+    chunks, seed = Chunks(), spec.seed + member
+    tiles, checks = (Tiles.open(results, method, s, chunks) for s in (TRAIN, VALIDATION))
+    fabric = _fabric(spec)
+    torch.manual_seed(seed)
+    network = build(results, method).to(fabric.device)
+    _check(results, network)
+    side = recipe.tiles.size * recipe.grid.scale
+    setup = Setup(fabric, network, spec.losses, spec.lr, spec.clip, side, spec.batch)
+    task = TASKS.call(spec.task.op, spec.task.args, setup)
+    run = Run(task, spec, tiles, checks, seed, folder)
+    return run, _start(results, _origin(results, method, member, key))
+
+
+def _fabric(spec: Train) -> Fabric:
+    """One device, deterministic where it can be; half precision only where there is a GPU.
+
+    The environment is named, so that a scheduler's variables do not ask for more devices.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    gpu = torch.cuda.is_available()
+    return Fabric(
+        accelerator="cuda" if gpu else "cpu",
+        devices=1,
+        precision=spec.precision if gpu else "32-true",
+        plugins=[LightningEnvironment()],
+    )
+
+
+def _check(results: Results, network: Network) -> None:
+    """Refuse a network that sees across the buffer, or that eats more than the tiles' context."""
+    recipe = results.recipe
+    if network.margin > recipe.tiles.context:
+        raise ConfigError(
+            f"tiles.context is {recipe.tiles.context} coarse cells",
+            f"at least {network.margin}, which the network eats on each side",
+            f"set tiles.context to {network.margin} or more",
+        )
+    _compare(recipe, reach(results, network))
+
+
+def _compare(recipe: Recipe, cells: int) -> None:
+    metres, buffer = cells * recipe.layout.coarse_resolution, recipe.split.buffer
+    if metres > buffer:
+        raise ConfigError(
+            f"the network's receptive field reaches {metres:g} m ({cells} coarse cells), but"
+            f" split.buffer is {buffer:g} m",
+            "a buffer at least as wide, so that training does not see validation or test",
+            f"set split.buffer to {metres:g} or more, or use a shallower model",
+        )
+
+
+def _origin(results: Results, method: str, member: int, key: str) -> Checkpoint:
+    """The checkpoint before the first step."""
+    return Checkpoint(
+        key=key,
+        method=method,
+        member=member,
+        recipe=results.recipe.model_dump(mode="json"),
+        statistics=read_json(results.tiles / "statistics.json"),
+        tiles=digest_file(results.tiles / "tiles.parquet"),
+    )
+
+
+def _start(results: Results, origin: Checkpoint) -> Checkpoint:
+    """Go on with the last checkpoint if it is of the same key; else clear the folder."""
+    folder = results.train(origin.method, origin.member)
+    folder.mkdir(parents=True, exist_ok=True)
+    last = folder / "last.pt"
+    if last.exists():
+        found = load(last)
+        if found.key == origin.key:
+            _log.info("going on after %d samples", found.samples_seen)
+            return found
+        _log.info("%s was trained for another recipe: starting anew", last)
+    for name in ("last.pt", "best.pt", "loss.csv", "loss.png"):
+        (folder / name).unlink(missing_ok=True)
+    return origin
+
+
+def _finish(results: Results, run: Run) -> Checkpoint:
+    """Measure the receptive field of the best network and write it into best.pt."""
+    path, network = run.folder / "best.pt", run.task.setup.network
+    best = load(path)
+    network.load_state_dict(best.weights["network"])
+    best = replace(best, halo=reach(results, network))
+    save(path, best)
+    metres = (best.halo or 0) * results.recipe.layout.coarse_resolution
+    if metres > results.recipe.split.buffer:
+        _log.warning(
+            "the trained network's receptive field reaches %g m, beyond split.buffer, %g m",
+            metres,
+            results.recipe.split.buffer,
+        )
+    return best

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests import small
+
+from nunatak.errors import DataError
+from nunatak.grid import Window
+from nunatak.ops.split import NAMES, TEST, TRAIN, VALIDATION
+from nunatak.products import Results
+from nunatak.provenance import read_json
+from nunatak.sources.synthetic import World
+from nunatak.splits import labels
+from nunatak.stages.degrade import degrade
+from nunatak.stages.tile import gap, overlap, statistics, tile
+
+BIG = {
+    "grid": {"bounds": [0, 0, 96000, 64000], "block": 128},
+    "split": {"by": {"args": {"size": 16000, "period": 5}}, "buffer": 3000},
+    "tiles": {"size": 4, "stride": 3, "context": 1},
+}
+
+
+def prepared(folder: Path, **change: object) -> Results:
+    results = small.tree(folder, **{**BIG, **change})
+    box, world = results.recipe.layout.fine, World(0)
+    xs, ys = box.coordinates["x"].values, box.coordinates["y"].values
+    bed = world.evaluate("bed", xs, ys)
+    bed[40:44] = np.nan
+    small.fill(results, "target", bed)
+    small.fill(results, "surface", world.evaluate("surface", xs, ys))
+    for block in results.recipe.layout.blocks():
+        degrade(results, block)
+    return results
+
+
+def test_splits_do_not_touch_halos_included(tmp_path: Path) -> None:
+    results = prepared(tmp_path)
+    report = tile(results)
+    index = pd.read_parquet(results.tiles / "tiles.parquet")
+    tiles = results.recipe.tiles
+    used = {}
+    for split, rows in index.groupby("split"):
+        mask = np.zeros(results.recipe.layout.shape, bool)
+        for row, col in zip(rows["row"], rows["col"], strict=True):
+            core = Window(row, row + tiles.size, col, col + tiles.size).pad(tiles.context)
+            mask[core.clip(mask.shape).slices] = True
+        used[split] = mask
+    assert set(used) == {TRAIN, VALIDATION, TEST}
+    assert not (used[TRAIN] & used[VALIDATION]).any()
+    assert not (used[TRAIN] & used[TEST]).any()
+    assert not (used[VALIDATION] & used[TEST]).any()
+    assert min(pair["targets"] for pair in report["gaps"].values()) >= 3
+    assert read_json(results.tiles / "overlap.json") == report
+    assert (results.tiles / "split.png").stat().st_size > 10_000
+
+
+def test_a_tile_lies_in_one_split_and_the_index_does_not_depend_on_blocks(tmp_path: Path) -> None:
+    results, other = (
+        prepared(tmp_path / "a"),
+        prepared(tmp_path / "b", grid={**BIG["grid"], "block": 48}),
+    )
+    tile(results), tile(other)
+    keys = ["row", "col", "split", "valid"]
+    first, second = (
+        pd.read_parquet(r.tiles / "tiles.parquet")[keys].sort_values(keys, ignore_index=True)
+        for r in (results, other)
+    )
+    pd.testing.assert_frame_equal(first, second)
+    size = results.recipe.tiles.size
+    for row, col, split in zip(first["row"], first["col"], first["split"], strict=True):
+        assert (labels(results, Window(row, row + size, col, col + size)) == split).all()
+
+
+def test_partial_tiles_are_kept_and_empty_ones_are_not(tmp_path: Path) -> None:
+    results = prepared(tmp_path)
+    tile(results)
+    valid = pd.read_parquet(results.tiles / "tiles.parquet")["valid"]
+    assert valid.min() >= results.recipe.tiles.min_valid
+    assert (valid < 1).any()
+
+
+def test_the_overlap_report_fails_on_tiles_that_touch() -> None:
+    tiles = pd.DataFrame({"row": [0, 0], "col": [0, 6], "split": [TRAIN, TEST]})
+    assert overlap(tiles, 4, 1, 2)["gaps"]["training-test"]["targets"] == 2
+    with pytest.raises(DataError, match="training-test: two tiles lie 2 coarse cells apart"):
+        overlap(tiles, 4, 1, 3)
+    with pytest.raises(DataError, match="both halos"):
+        overlap(tiles, 4, 2, 0)
+
+
+def test_the_gap_is_at_least_the_buffer_and_both_halos() -> None:
+    assert gap(small.recipe(split={"buffer": 2500})) == 3
+    assert gap(small.recipe(split={"buffer": 2500}, tiles={"context": 4})) == 8
+
+
+def test_normalisation_is_unchanged_when_test_data_change(tmp_path: Path) -> None:
+    results = prepared(tmp_path)
+    tile(results)
+    before = read_json(results.tiles / "statistics.json")
+    rows, cols = results.recipe.layout.shape
+    held = labels(results, Window(0, rows, 0, cols)) == TEST
+    changed = results.role("target").read("bed", Window(0, rows, 0, cols))
+    changed[held.repeat(4, 0).repeat(4, 1)] += 500
+    small.fill(results, "target", changed)
+    index = pd.read_parquet(results.tiles / "tiles.parquet")
+    for block in results.recipe.layout.blocks():
+        degrade(results, block)
+    after = statistics(results, index)
+    assert json.loads(json.dumps(after)) == before
+
+
+@pytest.mark.parametrize("change", [{"tiles": {"size": 40}}, {"split": {"buffer": 90000}}])
+def test_an_empty_split_says_what_to_change(tmp_path: Path, change: dict[str, object]) -> None:
+    results = prepared(tmp_path, **change)
+    with pytest.raises(DataError, match=r"no tile for (.|\n)*split.buffer smaller"):
+        tile(results)
+
+
+def test_an_empty_domain_is_refused(tmp_path: Path) -> None:
+    results = prepared(tmp_path)
+    small.fill(results, "target", np.full(results.recipe.layout.fine.shape, np.nan))
+    for block in results.recipe.layout.blocks():
+        degrade(results, block)
+    with pytest.raises(DataError, match=f"no tile for {NAMES[TRAIN]}"):
+        tile(results)

@@ -1,0 +1,18 @@
+rule degrade:
+    input:
+        inputs("degrade"),
+    output:
+        f"{RESULTS}/{{run}}/degrade/coarse/{{block}}.json",
+    log:
+        f"{RESULTS}/logs/{{run}}/degrade/{{block}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{run}}/degrade/{{block}}.tsv"
+    conda:
+        "../../envs/array.yaml"
+    params:
+        key=key("degrade"),
+    message:
+        "{wildcards.run}: degrade block {wildcards.block}"
+    shell:
+        f"python -m nunatak degrade --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        f" --results {RESULTS} --block {{wildcards.block}} --out {{output}} > {{log}} 2>&1"

@@ -1,0 +1,17 @@
+rule download:
+    output:
+        f"{RESULTS}/download/{{source}}.json",
+    log:
+        f"{RESULTS}/logs/download/{{source}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/download/{{source}}.tsv"
+    conda:
+        "../../envs/fetch.yaml"
+    params:
+        key=source_key,
+        recipe=recipe_using,
+    message:
+        "download {wildcards.source}"
+    shell:
+        "python -m nunatak download --recipe {params.recipe} --source {wildcards.source}"
+        f" --data {DATA} --out {{output}} > {{log}} 2>&1"

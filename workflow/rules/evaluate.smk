@@ -1,0 +1,37 @@
+rule evaluate:
+    input:
+        inputs("evaluate"),
+    output:
+        report(
+            expand(
+                "{results}/{{run}}/evaluate/metrics.{suffix}",
+                results=RESULTS,
+                suffix=["csv", "md"],
+            ),
+            caption="../report/metrics.rst",
+            category="{run}",
+            subcategory="tables",
+        ),
+        report(
+            expand(
+                "{results}/{{run}}/evaluate/{figure}.png",
+                results=RESULTS,
+                figure=["panels", "map", "spectra"],
+            ),
+            caption="../report/figures.rst",
+            category="{run}",
+            subcategory="figures",
+        ),
+    log:
+        f"{RESULTS}/logs/{{run}}/evaluate.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{run}}/evaluate.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    params:
+        key=key("evaluate"),
+    message:
+        "{wildcards.run}: evaluate"
+    shell:
+        f"python -m nunatak evaluate --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        f" --results {RESULTS} --data {DATA} > {{log}} 2>&1"

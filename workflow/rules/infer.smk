@@ -1,0 +1,19 @@
+rule infer:
+    input:
+        inputs("infer"),
+    output:
+        f"{RESULTS}/{{run}}/infer/{{method}}/{{member}}/{{block}}.json",
+    log:
+        f"{RESULTS}/logs/{{run}}/infer/{{method}}/{{member}}/{{block}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{run}}/infer/{{method}}/{{member}}/{{block}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        key=key("infer"),
+    message:
+        "{wildcards.run}: infer {wildcards.method}, member {wildcards.member}, block {wildcards.block}"
+    shell:
+        f"python -m nunatak infer --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        f" --results {RESULTS} --method {{wildcards.method}} --member {{wildcards.member}}"
+        " --block {wildcards.block} --out {output} > {log} 2>&1"

@@ -1,0 +1,19 @@
+rule mosaic:
+    input:
+        inputs("mosaic"),
+    output:
+        f"{RESULTS}/{{run}}/mosaic/{{method}}/{{block}}.json",
+    log:
+        f"{RESULTS}/logs/{{run}}/mosaic/{{method}}/{{block}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{run}}/mosaic/{{method}}/{{block}}.tsv"
+    conda:
+        "../../envs/array.yaml"
+    params:
+        key=key("mosaic"),
+    message:
+        "{wildcards.run}: mosaic {wildcards.method}, block {wildcards.block}"
+    shell:
+        f"python -m nunatak mosaic --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        f" --results {RESULTS} --method {{wildcards.method}} --block {{wildcards.block}}"
+        " --out {output} > {log} 2>&1"

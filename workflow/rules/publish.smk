@@ -1,0 +1,25 @@
+rule publish:
+    input:
+        inputs("publish"),
+    output:
+        map=f"{RESULTS}/{{run}}/publish/{{method}}.tif",
+        record=report(
+            f"{RESULTS}/{{run}}/publish/{{method}}.provenance.json",
+            caption="../report/provenance.rst",
+            category="{run}",
+            subcategory="products",
+        ),
+    log:
+        f"{RESULTS}/logs/{{run}}/publish/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{run}}/publish/{{method}}.tsv"
+    conda:
+        "../../envs/geo.yaml"
+    params:
+        key=key("publish"),
+    message:
+        "{wildcards.run}: publish {wildcards.method}"
+    shell:
+        f"python -m nunatak publish --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        f" --results {RESULTS} --method {{wildcards.method}} --out {{output.map}}"
+        " --record {output.record} > {log} 2>&1"

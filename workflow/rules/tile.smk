@@ -1,0 +1,31 @@
+rule tile:
+    input:
+        inputs("tile"),
+    output:
+        f"{RESULTS}/{{run}}/tile/tiles.parquet",
+        f"{RESULTS}/{{run}}/tile/statistics.json",
+        report(
+            f"{RESULTS}/{{run}}/tile/overlap.json",
+            caption="../report/overlap.rst",
+            category="{run}",
+            subcategory="splits",
+        ),
+        report(
+            f"{RESULTS}/{{run}}/tile/split.png",
+            caption="../report/split.rst",
+            category="{run}",
+            subcategory="splits",
+        ),
+    log:
+        f"{RESULTS}/logs/{{run}}/tile.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{run}}/tile.tsv"
+    conda:
+        "../../envs/plot.yaml"
+    params:
+        key=key("tile"),
+    message:
+        "{wildcards.run}: tile"
+    shell:
+        f"python -m nunatak tile --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        f" --results {RESULTS} > {{log}} 2>&1"

@@ -1,0 +1,26 @@
+rule train:
+    input:
+        inputs("train"),
+    output:
+        manifest=f"{RESULTS}/{{run}}/train/{{method}}/{{member}}/manifest.json",
+        figure=report(
+            f"{RESULTS}/{{run}}/train/{{method}}/{{member}}/loss.png",
+            caption="../report/loss.rst",
+            category="{run}",
+            subcategory="training",
+        ),
+    log:
+        f"{RESULTS}/logs/{{run}}/train/{{method}}/{{member}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{run}}/train/{{method}}/{{member}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: workflow.cores or 1
+    params:
+        key=key("train"),
+    message:
+        "{wildcards.run}: train {wildcards.method}, member {wildcards.member}"
+    shell:
+        f"python -m nunatak train --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        f" --results {RESULTS} --method {{wildcards.method}} --member {{wildcards.member}}"
+        " --key {params.key} --out {output.manifest} > {log} 2>&1"
