@@ -3,20 +3,22 @@
 ``python benchmarks/reproject.py [--side 6667] [--workers 2]`` prints a table. One tiled GeoTIFF,
 float32 at 1 km with a sea of missing cells, is resampled bilinearly to 500 m in the same CRS.
 nunatak warps blocks of 2048 and writes them as shards of one Zarr v3 store (zstd 3 with shuffle and
-CRC-32C, synced to disk, each with its digest), in as many processes as gdalwarp has threads. A run
-starts with cold Python and ends with the last file written; the best of some repeats is shown.
-*Peak* is the largest resident memory of gdalwarp, and the sum over nunatak's processes.
+CRC-32C, synced to disk, each with its digest), in one process of as many threads as gdalwarp has. A
+run starts with cold Python and ends with the last file written. Runs take turns, and the best times
+are shown. *CPU* is that of all threads; *peak* the largest resident memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +34,25 @@ from nunatak.sources.readers import open_raster
 from nunatak.stages.reproject import onto
 from nunatak.store import Layout, Product, Variable
 
+Figures = tuple[float, float, float]
+
 CRS = "EPSG:3031"
 PLAIN = ["-co", "COMPRESS=ZSTD"]
+SOURCE = Source.model_validate(
+    {
+        "title": "benchmark",
+        "files": [{"url": "file:source.tif"}],
+        "reader": {"op": "raster"},
+        "variables": {"bed": {"units": "m"}},
+        "crs": CRS,
+        "licence": "none",
+    }
+)
 TUNED = ["-co", "COMPRESS=ZSTD", "-co", "ZSTD_LEVEL=3", "-co", "PREDICTOR=3"]
 
 
 def make_source(path: Path, side: int) -> None:
-    """Write rough relief, (side, side) at 1 km, missing where it is low and smooth."""
+    """Write rough relief, (side, side) at 1 km, missing where it is low."""
     rng = np.random.default_rng(0)
     field = rng.normal(0, 2, (side, side)).astype(np.float32)
     for step, height in ((16, 60), (64, 200), (512, 900)):
@@ -77,54 +91,50 @@ def product(folder: Path, side: int) -> Product:
     return Product(folder / "ours.zarr", Layout("bed", grid, 1, [Variable("bed", "m")]))
 
 
-def work(folder: Path, side: int, worker: int, workers: int) -> None:
-    """Reproject every ``workers``-th block, as a job of the workflow would."""
-    source = Source.model_validate(
-        {
-            "title": "benchmark",
-            "files": [{"url": "file:source.tif"}],
-            "reader": {"op": "raster"},
-            "variables": {"bed": {"units": "m"}},
-            "crs": CRS,
-            "licence": "none",
-        }
-    )
-    store = product(folder, side)
-    store.create()
-    raster, role = open_raster(folder / "source.tif", source), Role(source="a", variables=("bed",))
-    for number, block in enumerate(store.layout.grid.blocks()):
-        if number % workers == worker:
+def work(folder: Path, side: int, workers: int) -> None:
+    """Reproject every block, as jobs of the workflow would, in threads."""
+    store = product(folder, side).create()
+    blocks = list(store.layout.grid.blocks())
+
+    def some(worker: int) -> None:
+        raster, role = (
+            open_raster(folder / "source.tif", SOURCE),
+            Role(source="a", variables=("bed",)),
+        )
+        for block in blocks[worker::workers]:
             box = store.layout.grid.geobox(1, block.core)
-            store.write(block, onto(raster, source, role, None, box))
+            store.write(block, onto(raster, SOURCE, role, None, box))
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(some, range(workers)))
 
 
-def measure(commands: list[list[str]]) -> tuple[float, float]:
-    """Run commands side by side: seconds until the last ends, and the sum of their peaks (MB)."""
+def measure(command: list[str]) -> Figures:
+    """Run a command: seconds, CPU seconds, peak memory (MB)."""
     start = time.perf_counter()
-    running = [subprocess.Popen(c, stdout=subprocess.DEVNULL) for c in commands]
-    ends = [os.wait4(process.pid, 0) for process in running]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(running.pid, 0)
+    if status:
+        raise RuntimeError(f"{command[0]} failed")
     seconds = time.perf_counter() - start
-    if any(status for _, status, _ in ends):
-        raise RuntimeError(f"{commands[0][0]} failed")
-    return seconds, sum(usage.ru_maxrss for _, _, usage in ends) / 1000
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
 
 
-def gdalwarp(folder: Path, side: int, workers: int, options: list[str]) -> tuple[float, float]:
-    """Seconds and peak memory of gdalwarp."""
+def gdalwarp(folder: Path, side: int, workers: int, options: list[str]) -> Figures:
+    """Run gdalwarp."""
     out = folder / "gdal.tif"
     out.unlink(missing_ok=True)
     corners = [str(v) for v in target(side).boundingbox.bbox]
     fixed = ["-q", "-r", "bilinear", "-tr", "500", "500", "-te", *corners, "-dstnodata", "nan"]
     fixed += ["-co", "TILED=YES", "-multi", "-wo", f"NUM_THREADS={workers}", *options]
-    return measure([["gdalwarp", *fixed, str(folder / "source.tif"), str(out)]])
+    return measure(["gdalwarp", *fixed, str(folder / "source.tif"), str(out)])
 
 
-def ours(folder: Path, side: int, workers: int) -> tuple[float, float]:
-    """Seconds and peak memory of nunatak."""
+def ours(folder: Path, side: int, workers: int) -> Figures:
+    """Run nunatak."""
     shutil.rmtree(folder / "ours.zarr", ignore_errors=True)
     base = [sys.executable, __file__, "--side", str(side), "--workers", str(workers)]
-    base += ["--folder", str(folder), "--worker"]
-    return measure([[*base, str(worker)] for worker in range(workers)])
+    return measure([*base, "--work", str(folder)])
 
 
 def difference(folder: Path, side: int) -> tuple[float, int]:
@@ -141,20 +151,24 @@ def difference(folder: Path, side: int) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Measure and print the table, or be one of the workers."""
+    """Measure and print the table, or be the measured process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=6667)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--worker", type=int)
+    parser.add_argument("--work", type=Path)
     args = parser.parse_args()
-    if args.worker is not None:
-        work(args.folder, args.side, args.worker, args.workers)
+    if args.work:
+        work(args.work, args.side, args.workers)
         return
+    # A child's peak counts that of its parent before it, which must therefore stay small.
+    spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
-        make_source(folder / "source.tif", args.side)
+        maker = spawn.Process(target=make_source, args=(folder / "source.tif", args.side))
+        maker.start()
+        maker.join()
         threads = ["-co", f"NUM_THREADS={args.workers}"]
         runs = {
             "gdalwarp, ZSTD": lambda: gdalwarp(folder, args.side, args.workers, PLAIN),
@@ -163,15 +177,19 @@ def main() -> None:
             ),
             "nunatak": lambda: ours(folder, args.side, args.workers),
         }
-        results = {key: [run() for _ in range(args.repeats)] for key, run in runs.items()}
+        turns = [{key: run() for key, run in runs.items()} for _ in range(args.repeats)]
         largest, odd = difference(folder, args.side)
     rows, cols = target(args.side).shape
     print(f"{args.side} x {args.side} at 1 km -> {rows} x {cols} at 500 m, {args.workers} workers")
-    print(f"{'':27}{'seconds':>9}{'speed':>8}{'peak MB':>9}")
-    first = min(results["gdalwarp, ZSTD"])[0]
-    for key, pairs in results.items():
-        seconds, peak = min(pairs)[0], max(memory for _, memory in pairs)
-        print(f"{key:27}{seconds:9.1f}{first / seconds:7.1f}x{peak:9.0f}")
+    print(f"{'':27}{'seconds':>9}{'speed':>8}{'CPU s':>8}{'peak MB':>9}")
+    best = {
+        key: [min(column) for column in zip(*(t[key] for t in turns), strict=True)]
+        for key in turns[0]
+    }
+    for key, (seconds, cpu, _) in best.items():
+        peak = max(turn[key][2] for turn in turns)
+        speed = best["gdalwarp, ZSTD"][0] / seconds
+        print(f"{key:27}{seconds:9.1f}{speed:7.1f}x{cpu:8.1f}{peak:9.0f}")
     print(f"largest difference {largest:.2g} m, cells missing in one only: {odd}")
 
 

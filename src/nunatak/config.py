@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from nunatak.errors import ConfigError
 from nunatak.provenance import digest_json, write_text
@@ -18,7 +19,10 @@ READS: dict[str, tuple[str, ...]] = {
     "reproject": ("grid", "target.vertical_datum", "roles.{role}", "sources.{source}"),
     "degrade": ("grid", "coarse", "target"),
     "tile": ("grid", "coarse", "conditions", "split", "tiles"),
-    "train": ("conditions", "tiles", "split", "methods.{method}"),
+    "train": (
+        *("conditions", "tiles", "split", "infer.energy"),
+        *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.train"),
+    ),
     "infer": ("infer", "conditions", "methods.{method}.model", "methods.{method}.conditions"),
     "mosaic": ("target", "methods.{method}.train.members", "methods.{method}.constraints"),
     "publish": ("title", "summary", "grid", "target", "mosaic"),
@@ -26,20 +30,40 @@ READS: dict[str, tuple[str, ...]] = {
 }
 
 
+_PATH = re.compile(r"[\w./][\w./+@=-]*")
+_TAKEN = ("benchmarks", "download", "logs")
+
+
+def _path(path: str) -> str:
+    """Paths reach shell commands and patterns of file names."""
+    if not _PATH.fullmatch(path):
+        raise ValueError("a path of letters, digits and ._/+@=- is needed")
+    return path
+
+
+def _free(name: str) -> str:
+    if name in _TAKEN:
+        raise ValueError(f"the results tree has folders {', '.join(_TAKEN)} of its own")
+    return name
+
+
+Folder = Annotated[str, AfterValidator(_path)]
+
+
 class Run(Model):
     """One recipe to run: its file under config/recipes, its name in results, what it changes."""
 
-    recipe: Name
-    name: Name | None = None
+    recipe: Annotated[Name, AfterValidator(_free)]
+    name: Annotated[Name, AfterValidator(_free)] | None = None
     set: dict[str, Any] = Field(default_factory=dict)
 
 
 class Config(Model):
     """config/config.yaml: where data and results lie, and which recipes run."""
 
-    data: str = "data"
-    results: str = "results"
-    runs: tuple[Run, ...]
+    data: Folder = "data"
+    results: Folder = "results"
+    runs: Annotated[tuple[Run, ...], Field(min_length=1)]
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,13 +119,13 @@ def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Rec
 def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:
     """Read a recipe's file, apply what the run changes, and give it the sources that it names."""
     path = folder / "recipes" / f"{run.recipe}.yaml"
+    if not path.exists():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise ConfigError(f"config: no recipe {run.recipe!r}", f"one of {', '.join(known)}")
     raw = merge(read_yaml(path), run.set)
     raw["name"] = run.name or run.recipe
-    roles = [r for r in (raw.get("roles") or {}).values() if isinstance(r, Mapping)]
-    used = {r.get(key) for r in roles for key in ("source", "geoid")}
-    used |= {(raw.get("picks") or {}).get("source")}
-    unknown = sorted(str(u) for u in used - {None} if u not in sources)
-    if unknown:
+    used = _named_sources(raw)
+    if unknown := sorted(used - sources.keys()):
         raise ConfigError(
             f"{path}: no source {', '.join(map(repr, unknown))}",
             f"one of {', '.join(sorted(sources))}",
@@ -112,6 +136,14 @@ def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         raise explain(error, str(path), Recipe) from error
+
+
+def _named_sources(raw: Mapping[str, Any]) -> set[str]:
+    """The sources that an unchecked recipe names; what is no mapping or text, names none."""
+    roles = raw.get("roles")
+    parts = [*(roles.values() if isinstance(roles, Mapping) else ()), raw.get("picks")]
+    named = [part.get(k) for part in parts if isinstance(part, Mapping) for k in ("source", "geoid")]
+    return {name for name in named if isinstance(name, str)}
 
 
 def schemas() -> dict[str, dict[str, Any]]:

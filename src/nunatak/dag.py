@@ -8,6 +8,7 @@ from nunatak.grid import Block
 from nunatak.recipe import Recipe
 
 METRICS = ("metrics.csv", "metrics.md", "panels.png", "map.png", "spectra.png")
+RECORD = ".provenance.json"
 TILES = ("tiles.parquet", "statistics.json", "overlap.json", "split.png")
 
 
@@ -121,7 +122,10 @@ def outputs(recipe: Recipe) -> list[str]:
     products = [f"reproject/{role}" for role in recipe.roles]
     products += ["degrade/coarse", *members, *(f"mosaic/{m}" for m in recipe.products)]
     found = [path for product in products for path in _blocks(recipe, product)]
-    found += [path for m in recipe.products for path in _trained(recipe, m)]
+    trained = [path for m in recipe.products for path in _trained(recipe, m)]
+    found += [*trained, *(path.replace("manifest.json", "loss.png") for path in trained)]
     found += [f"{recipe.name}/tile/{name}" for name in TILES]
-    found += [f"{recipe.name}/publish/{m}.tif" for m in recipe.products]
+    found += [
+        f"{recipe.name}/publish/{m}{end}" for m in recipe.products for end in (".tif", RECORD)
+    ]
     return found + [f"{recipe.name}/evaluate/{name}" for name in METRICS]

@@ -105,7 +105,7 @@ def split(results: Results, index: pd.DataFrame, path: Path) -> None:
         {**{c: n.replace("training", "train") for c, n in NAMES.items()}, 254: "buffer"},
         path,
         extent=_extent(results, Window(0, rows, 0, cols)),
-        title=f"{recipe.title}: cells that tiles use; the rest is buffer or missing",
+        title="Cells that tiles use; the rest is buffer or missing",
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pyproj.exceptions import CRSError
 
 from nunatak import registry, units
 from nunatak.errors import ConfigError, NunatakError
@@ -25,8 +27,19 @@ def _plain(name: str) -> str:
     return name
 
 
+def _crs(text: str) -> str:
+    try:
+        CRS(text)
+    except CRSError as error:
+        raise ValueError(
+            "unknown CRS; give a code like 'EPSG:3031', well-known text or a PROJ string"
+        ) from error
+    return text
+
+
 Name = Annotated[str, AfterValidator(_plain)]
 Units = Annotated[str, AfterValidator(units.check)]
+Crs = Annotated[str, AfterValidator(_crs)]
 Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode"]
 
 
@@ -101,7 +114,7 @@ class Source(Model):
     files: tuple[File, ...]
     reader: _op(registry.READERS)  # type: ignore[valid-type]
     variables: dict[Name, Variable]
-    crs: str
+    crs: Crs
     resolution: float | None = None
     vertical_datum: str | None = None
     licence: str
@@ -110,26 +123,32 @@ class Source(Model):
 
     @model_validator(mode="after")
     def _datum_of_heights(self) -> Source:
-        heights = [n for n, v in self.variables.items() if v.standard_name in Elevation.__args__]  # type: ignore[attr-defined]
+        heights = [n for n, v in self.variables.items() if v.standard_name in get_args(Elevation)]
         if heights and not self.vertical_datum:
             raise ValueError(f"{', '.join(heights)} are heights, but vertical_datum is not given")
         return self
 
 
 class Role(Model):
-    """One part that a source plays in a recipe, on a grid of its own resolution (m)."""
+    """One part that a source plays in a recipe, on a grid of its own resolution (m).
+
+    Heights above another vertical datum than the product's are converted by the field of a
+    ``geoid`` source, or by a declared constant ``datum_offset`` (units of the variable, added);
+    without either they are refused.
+    """
 
     source: Name
-    variables: tuple[Name, ...]
+    variables: Annotated[tuple[Name, ...], Field(min_length=1)]
     resolution: Annotated[float, Field(gt=0)] | None = None
     resampling: Resampling | dict[Name, Resampling] = "bilinear"
     geoid: Name | None = None
+    datum_offset: float | None = None
 
 
 class GridSpec(Model):
     """The fine grid: left, bottom, right, top, resolution (CRS units); scale, block (cells)."""
 
-    crs: str
+    crs: Crs
     bounds: tuple[float, float, float, float]
     resolution: Annotated[float, Field(gt=0)]
     scale: Annotated[int, Field(ge=1)]
@@ -145,6 +164,14 @@ class Target(Model):
     units: Units
     vertical_datum: str | None = None
     valid_range: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Target:
+        if self.standard_name in get_args(Elevation) and not self.vertical_datum:
+            raise ValueError(f"{self.standard_name} is a height, but vertical_datum is not given")
+        if not self.valid_range[0] < self.valid_range[1]:
+            raise ValueError(f"valid_range {self.valid_range} is not the least and the largest")
+        return self
 
 
 class Coarse(Model):
@@ -287,7 +314,7 @@ class Recipe(Model):
     split: Split
     tiles: Tiles
     methods: dict[Name, Method]
-    products: tuple[Name, ...]
+    products: Annotated[tuple[Name, ...], Field(min_length=1)]
     infer: Infer
     mosaic: Mosaic
     evaluate: Evaluate = Evaluate()
@@ -362,11 +389,34 @@ def _faults(recipe: Recipe) -> Iterator[str]:
         yield str(error)
     low, high = recipe.target.valid_range
     if low <= recipe.mosaic.nodata <= high:
-        yield f"mosaic.nodata {recipe.mosaic.nodata:g} is a valid value: {low:g} to {high:g}"
+        yield (
+            f"mosaic.nodata {recipe.mosaic.nodata:g} is a valid value: expected one outside of"
+            f" target.valid_range, {low:g} to {high:g}"
+        )
     if recipe.coarse.degrade.op != "pair" and recipe.coarse.role != "target":
         yield f"coarse.role {recipe.coarse.role!r} is a real coarse source: degrade must be 'pair'"
     if recipe.coarse.degrade.op == "pair" and recipe.ratio(recipe.coarse.role) != 1:
         yield f"roles.{recipe.coarse.role}: the coarse field needs the resolution of a coarse cell"
+    yield from _incomparable(recipe)
+
+
+def _incomparable(recipe: Recipe) -> Iterator[str]:
+    """What meets the target has its units; picks that are heights have its vertical datum too."""
+    meeting = ["target", recipe.coarse.role]
+    meeting += [c.role for m in recipe.methods.values() for c in m.constraints if c.role]
+    meeting += [recipe.picks.below] if recipe.picks and recipe.picks.below else []
+    found = [(f"roles.{r}", recipe.roles[r].source, recipe.roles[r].variables[0]) for r in meeting]
+    if recipe.picks:
+        found += [("picks", recipe.picks.source, recipe.picks.variable)]
+    for key, source, name in found:
+        variable = recipe.sources[source].variables[name]
+        given, wanted = variable.to or variable.units, recipe.target.units
+        if given != wanted:
+            yield f"{key}: {name} is in {given!r}: expected the target's units, to: {wanted!r}"
+    if recipe.picks and variable.standard_name in get_args(Elevation):
+        datum, wanted = recipe.sources[source].vertical_datum, recipe.target.vertical_datum
+        if datum != wanted:
+            yield f"picks: {name} is above {datum!r}: expected heights above the target's {wanted!r}"
 
 
 def _dangling(recipe: Recipe) -> Iterator[str]:
@@ -394,9 +444,9 @@ def _dangling(recipe: Recipe) -> Iterator[str]:
     for kind, key, name in named:
         if name not in known[kind]:
             yield f"{key}: no {kind} {name!r}; there are {', '.join(known[kind])}"
-    for name, role in recipe.roles.items():
-        have = recipe.sources[role.source].variables if role.source in recipe.sources else {}
-        for variable in role.variables:
-            if have and variable not in have:
-                known_here = ", ".join(have)
-                yield f"roles.{name}: {role.source!r} has no {variable!r}, but {known_here}"
+    read = [(f"roles.{n}", r.source, v) for n, r in recipe.roles.items() for v in r.variables]
+    read += [("picks", recipe.picks.source, recipe.picks.variable)] if recipe.picks else []
+    for key, source, variable in read:
+        have = recipe.sources[source].variables
+        if variable not in have:
+            yield f"{key}: {source!r} has no {variable!r}, but {', '.join(have)}"

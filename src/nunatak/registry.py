@@ -127,6 +127,7 @@ READERS = Registry(
         "netcdf": "nunatak.sources.readers:open_netcdf",
         "zarr": "nunatak.sources.readers:open_zarr",
         "points": "nunatak.sources.points:open_points",
+        "vector": "nunatak.sources.vector:open_vector",
         "synthetic": "nunatak.sources.synthetic:open_synthetic",
     },
 )

@@ -70,7 +70,10 @@ class Layout:
 
     @property
     def digest(self) -> str:
-        """Digest of everything above and of the way it is stored."""
+        """Digest of all above but the attributes, and of the way it is stored.
+
+        A store of another digest is made anew, and its blocks with it; a title costs no block.
+        """
         box = self.grid.geobox(self.ratio)
         return digest_json(
             {
@@ -80,7 +83,6 @@ class Layout:
                 "shard": self.grid.step * self.ratio,
                 "chunk": self.chunk,
                 "variables": [asdict(v) for v in self.variables],
-                "attributes": dict(self.attributes),
             }
         )
 

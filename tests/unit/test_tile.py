@@ -86,16 +86,16 @@ def test_partial_tiles_are_kept_and_empty_ones_are_not(tmp_path: Path) -> None:
 
 def test_the_overlap_report_fails_on_tiles_that_touch() -> None:
     tiles = pd.DataFrame({"row": [0, 0], "col": [0, 6], "split": [TRAIN, TEST]})
-    assert overlap(tiles, 4, 1, 2)["gaps"]["training-test"]["targets"] == 2
+    assert overlap(tiles, 4, 0, 2)["gaps"]["training-test"]["targets"] == 2
     with pytest.raises(DataError, match="training-test: two tiles lie 2 coarse cells apart"):
-        overlap(tiles, 4, 1, 3)
+        overlap(tiles, 4, 0, 3)
     with pytest.raises(DataError, match="both halos"):
-        overlap(tiles, 4, 2, 0)
+        overlap(tiles, 4, 1, 0)
 
 
 def test_the_gap_is_at_least_the_buffer_and_both_halos() -> None:
     assert gap(small.recipe(split={"buffer": 2500})) == 3
-    assert gap(small.recipe(split={"buffer": 2500}, tiles={"context": 4})) == 8
+    assert gap(small.recipe(split={"buffer": 2500}, tiles={"context": 4})) == 9
 
 
 def test_normalisation_is_unchanged_when_test_data_change(tmp_path: Path) -> None:

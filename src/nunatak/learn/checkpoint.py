@@ -14,7 +14,7 @@ from blake3 import blake3
 from torch import Tensor
 
 from nunatak import registry
-from nunatak.errors import StoreError
+from nunatak.errors import ConfigError, StoreError
 from nunatak.learn.inputs import Inputs, Statistics
 from nunatak.learn.receptive import measured
 from nunatak.learn.spec import Network
@@ -152,12 +152,19 @@ def load_network(results: Results, method: str, member: int) -> tuple[Network, i
 
     Raises
     ------
+    ConfigError
+        If the network has weights and the method does not say how to train them.
     StoreError
         If the member is not trained, or was trained with other statistics of the tiles.
     """
     network = build(results, method)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if results.recipe.methods[method].train is None:
+        if any(True for _ in network.parameters()):
+            raise ConfigError(
+                f"methods.{method}: the model has weights, but no section train",
+                "a section train, or a model without weights, like interpolate",
+            )
         return network.to(device).eval(), reach(results, network)
     path = results.train(method, member) / "best.pt"
     best = load(path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,6 +16,19 @@ from nunatak.learn.spec import Network
 from nunatak.ops.blend import Lattice
 
 Prepare = Callable[[Window], Arrays]
+
+_TRIM, _MMAP, _MOST = -1, -3, 2**31 - 1
+
+
+def keep_memory() -> None:
+    """Let the C library keep what tensors free, for those of the next window.
+
+    glibc gives large pieces back to the system, and to page them in again for every window can
+    take a third of a small network's time. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    for option in (_TRIM, _MMAP) if mallopt else ():
+        mallopt(option, _MOST)
 
 
 def run(network: Network, inputs: Arrays, halo: int, scale: int) -> NDArray[np.float32]:
@@ -44,13 +58,23 @@ def run(network: Network, inputs: Arrays, halo: int, scale: int) -> NDArray[np.f
     return fine[crop : fine.shape[0] - crop, crop : fine.shape[1] - crop]
 
 
+def parts(lattice: Lattice, core: Window) -> Iterator[tuple[Window, Window]]:
+    """Each window whose own cells, feather aside, meet a block, and its part inside the block.
+
+    A neighbour that would reach into the block by its feather alone is left out: a whole halo
+    would be computed for a strip that the windows inside cover already.
+    """
+    for own in replace(lattice, feather=0).windows(core):
+        window = own.pad(lattice.feather).clip(lattice.shape)
+        yield window, window.common(core)
+
+
 def predict(
     network: Network, prepare: Prepare, lattice: Lattice, core: Window, halo: int, scale: int
 ) -> NDArray[np.float32]:
     """Predict the fine field of a block's core.
 
-    Windows are read ahead by a thread while the network computes. Sums are kept in float64, so
-    that blending equal values gives exactly that value in float32.
+    Sums are kept in float64, so that blending equal values gives exactly that value in float32.
 
     Parameters
     ----------
@@ -72,23 +96,10 @@ def predict(
     ndarray
         (rows * scale, columns * scale), float32.
     """
-    total = np.zeros(core.at(scale).shape)
-    for window, part, inputs in _ahead(prepare, lattice, core, halo):
-        field = run(network, inputs, halo, scale)
-        total[part.within(core).at(scale).slices] += field * lattice.weights(window, part, scale)
-    return total.astype(np.float32)
-
-
-def _ahead(
-    prepare: Prepare, lattice: Lattice, core: Window, halo: int
-) -> Iterator[tuple[Window, Window, Arrays]]:
-    """Each window of a block, the part of it inside the block, and the inputs of that part."""
-    windows = list(lattice.windows(core))
-    parts = [window.common(core) for window in windows]
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(prepare, parts[0].pad(halo))
-        for i, (window, part) in enumerate(zip(windows, parts, strict=True)):
-            inputs = waiting.result()
-            if i + 1 < len(parts):
-                waiting = pool.submit(prepare, parts[i + 1].pad(halo))
-            yield window, part, inputs
+    total, weight = np.zeros(core.at(scale).shape), np.zeros(core.at(scale).shape)
+    for window, part in parts(lattice, core):
+        field = run(network, prepare(part.pad(halo)), halo, scale)
+        share, inside = lattice.weights(window, part, scale), part.within(core).at(scale).slices
+        total[inside] += field * share
+        weight[inside] += share
+    return (total / weight).astype(np.float32)

@@ -16,6 +16,7 @@ Field = NDArray[np.float32]
 Weights = scipy.sparse.csr_array
 
 _TIE = 1e-7
+_WHOLE = 1 - 1e-6
 
 
 def _linear(d: Positions) -> Positions:
@@ -144,7 +145,7 @@ class Line:
     @cached_property
     def _centres(self) -> tuple[NDArray[np.int64], Positions]:
         """Cells that the centres are in, and where in them, the same whatever the start."""
-        centres: Positions = self.start + self.step * (np.arange(self.count) + 0.5)
+        centres = self.start + self.step * (np.arange(self.count, dtype=np.float64) + 0.5)
         cells = _floor(centres + _TIE)
         return cells, np.round(centres - cells, 9)
 
@@ -203,15 +204,14 @@ def resample_along(values: Field, rows: Line, cols: Line, method: str) -> Field:
     missing = np.isnan(values)
     if not missing.any():
         return _product(down, values, across)
-    valid = np.where(missing, np.float32(0), values)
-    result = _product(down, valid, across)
-    lacking = _product(_pattern(down), missing.astype(np.float32), _pattern(across)) > 0
-    if method not in ("average", "bilinear"):
-        result[lacking] = resample_along(values, rows, cols, "bilinear")[lacking]
-    else:
+    result = _product(down, np.where(missing, np.float32(0), values), across)
+    if method in ("average", "bilinear"):
         weight = _product(down, (~missing).astype(np.float32), across)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            result[lacking] = result[lacking] / np.where(weight > 1e-6, weight, np.nan)[lacking]
+        lacking = weight < _WHOLE
+        result[lacking] /= np.where(weight > 1 - _WHOLE, weight, np.nan)[lacking]
+    else:
+        lacking = _product(_pattern(down), missing.astype(np.float32), _pattern(across)) > 0
+        result[lacking] = resample_along(values, rows, cols, "bilinear")[lacking]
     if at_centre is not None:
         result[np.isnan(at_centre)] = np.nan
     return result
@@ -220,7 +220,8 @@ def resample_along(values: Field, rows: Line, cols: Line, method: str) -> Field:
 def _product(down: Weights, values: Field, across: Weights) -> Field:
     """``down @ values @ across.T``, turning whichever is smaller, the field or the result."""
     if across.shape[0] > across.shape[1]:
-        return down @ np.ascontiguousarray((across @ np.ascontiguousarray(values.T)).T)
+        result: Field = down @ np.ascontiguousarray((across @ np.ascontiguousarray(values.T)).T)
+        return result
     return np.ascontiguousarray((across @ np.ascontiguousarray((down @ values).T)).T)
 
 

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
+
 import numpy as np
+from numpy.typing import NDArray
 
 from nunatak.errors import DataError
 from nunatak.grid import Block, Window
 from nunatak.learn.checkpoint import load_network
 from nunatak.learn.inputs import Arrays, Inputs, Statistics
-from nunatak.learn.predict import predict
+from nunatak.learn.predict import keep_memory, predict
 from nunatak.ops.blend import Lattice
 from nunatak.ops.degrade import repeat
+from nunatak.ops.normalise import REACH
 from nunatak.products import Results
 from nunatak.provenance import Manifest
+from nunatak.store import Product
+
+
+@dataclass(frozen=True)
+class Held:
+    """Reads windows of products out of one window, of which each product is read once.
+
+    Parameters
+    ----------
+    window
+        What is read and kept (coarse cells).
+    """
+
+    window: Window
+    fields: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
+
+    def read(self, product: Product, window: Window) -> NDArray[np.float32]:
+        """Read every variable of a part of the window, as `Product.read_all` does."""
+        if product.path not in self.fields:
+            self.fields[product.path] = product.read_all(self.window)
+        rows, cols = window.within(self.window).at(product.layout.ratio).slices
+        return self.fields[product.path][:, rows, cols]
 
 
 def infer(results: Results, method: str, member: int, block: Block) -> Manifest:
@@ -29,8 +56,8 @@ def infer(results: Results, method: str, member: int, block: Block) -> Manifest:
     scale, product = recipe.grid.scale, results.member(method, member).create()
     coarse = results.coarse.read(recipe.target.variable, block.core)
     if np.isnan(coarse).all():
-        field = np.full(block.core.at(scale).shape, np.nan, dtype=np.float32)
-        return product.write(block, {recipe.target.variable: field})
+        empty = np.full(block.core.at(scale).shape, np.nan, dtype=np.float32)
+        return product.write(block, {recipe.target.variable: empty})
     inputs = Inputs(results, Statistics.read(results.tiles / "statistics.json"), method)
     network, halo = load_network(results, method, member)
     if halo > recipe.layout.step:
@@ -40,10 +67,13 @@ def infer(results: Results, method: str, member: int, block: Block) -> Manifest:
             "use a larger grid.block or a model that sees less far",
         )
 
-    def prepare(window: Window) -> Arrays:
-        return inputs.prepare(inputs.read(window))
+    held = Held(block.core.pad(halo + REACH))
 
+    def prepare(window: Window) -> Arrays:
+        return inputs.prepare(inputs.read(window, held.read))
+
+    keep_memory()
     lattice = Lattice(recipe.layout.shape, recipe.infer.window, recipe.infer.feather)
-    field = predict(network, prepare, lattice, block.core, halo, scale)
-    field[np.isnan(repeat(coarse, scale))] = np.nan
-    return product.write(block, {recipe.target.variable: field})
+    fine = predict(network, prepare, lattice, block.core, halo, scale)
+    fine[np.isnan(repeat(coarse, scale))] = np.nan
+    return product.write(block, {recipe.target.variable: fine})

@@ -131,8 +131,15 @@ def provenance(results: Results, method: str) -> dict[str, Any]:
             for k in keys
         },
         "models": [_model(results, method, m) for m in range(recipe.members(method))],
-        "recipe": recipe.model_dump(mode="json", exclude={"sources"}),
+        "recipe": _followed(results, method),
     }
+
+
+def _followed(results: Results, method: str) -> dict[str, Any]:
+    """What of the recipe the product follows from: not the other methods, nor how it is judged."""
+    judged = {"sources", "products", "picks", "evaluate"}
+    recipe = results.recipe.model_dump(mode="json", exclude=judged)
+    return {**recipe, "methods": {method: recipe["methods"][method]}}
 
 
 def _model(results: Results, method: str, member: int) -> dict[str, Any]:

@@ -74,11 +74,9 @@ def onto(
         if variable is None:
             declared = ", ".join(source.variables)
             raise DataError(f"{role.source} declares no variable {name!r}", f"one of {declared}")
-        heights = variable.standard_name in get_args(Elevation)
-        sign = _sign(source, role, target_datum, geoid) if heights else 0
         field = _converted(warp(raster, name, to, _resampling(role, name)), variable)
-        if sign and geoid is not None:
-            field = field + np.float32(sign) * _undulation(geoid, to, variable)
+        if variable.standard_name in get_args(Elevation):
+            field = field + _shift(source, role, target_datum, geoid, to, variable)
         fields[name] = field
     return fields
 
@@ -144,6 +142,23 @@ def _converted(field: Field, variable: Variable, wanted: str | None = None) -> F
     return (field * scale + offset).astype(np.float32)
 
 
+def _shift(
+    source: Source,
+    role: Role,
+    target: str | None,
+    geoid: tuple[Raster, Source] | None,
+    to: GeoBox,
+    like: Variable,
+) -> Field | np.float32:
+    """What brings heights of a source to the datum of the product."""
+    if role.datum_offset is not None and target != source.vertical_datum:
+        return np.float32(role.datum_offset)
+    sign = _sign(source, role, target, geoid)
+    if sign == 0 or geoid is None:
+        return np.float32(0)
+    return np.float32(sign) * _undulation(geoid, to, like)
+
+
 def _undulation(geoid: tuple[Raster, Source], to: GeoBox, like: Variable) -> Field:
     """Height of the geoid above the ellipsoid, in the units of the heights."""
     raster, source = geoid
@@ -173,8 +188,8 @@ def _unequal(role: Role, given: str | None, target: str | None, expected: str) -
     return DataError(
         f"heights of {role.source} are above {given}, those of the product above {target}",
         expected,
-        "declare a source that has a variable 'geoid' of that geoid as `geoid:` in the role, "
-        "or take a source of the product's datum",
+        "declare a source that has a variable 'geoid' of that geoid as `geoid:` in the role, or a"
+        " constant `datum_offset:`, or take a source of the product's datum",
     )
 
 

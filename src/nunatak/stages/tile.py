@@ -30,9 +30,9 @@ _BEFORE = {TRAIN: [VALIDATION, TEST], VALIDATION: [TEST], TEST: []}
 
 
 def gap(recipe: Recipe) -> int:
-    """Coarse cells between targets of two splits: the buffer, and never less than both halos."""
+    """Coarse cells between targets of two splits: the buffer, and always more than both halos."""
     buffer = ceil(recipe.split.buffer / recipe.layout.coarse_resolution)
-    return max(buffer, 2 * recipe.tiles.context)
+    return max(buffer, 2 * recipe.tiles.context + 1)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def overlap(tiles: pd.DataFrame, size: int, context: int, required: int) -> dict
     Raises
     ------
     DataError
-        If two splits are closer than ``required`` or the input windows meet.
+        If two splits are closer than ``required`` or their input windows touch.
     """
     corners = tiles[["row", "col"]].to_numpy(float)
     held = {split: corners[tiles["split"].to_numpy() == split] for split in NAMES}
@@ -117,10 +117,10 @@ def overlap(tiles: pd.DataFrame, size: int, context: int, required: int) -> dict
         targets = int(np.min(nearest)) - size
         pair = f"{NAMES[a]}-{NAMES[b]}"
         pairs[pair] = {"targets": targets, "inputs": targets - 2 * context, "required": required}
-        if targets < required or targets < 2 * context:
+        if targets < required or targets <= 2 * context:
             raise DataError(
                 f"{pair}: two tiles lie {targets} coarse cells apart",
-                f"at least {required} (the buffer) and {2 * context} (both halos)",
+                f"at least {required} (the buffer) and {2 * context + 1} (both halos)",
             )
     counts = {NAMES[split]: len(points) for split, points in held.items()}
     return {"tiles": counts, "size": size, "context": context, "gaps": pairs}

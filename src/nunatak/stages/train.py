@@ -40,7 +40,8 @@ def train(
     method, member
         What to train; members differ in their seed.
     key
-        What the training follows from: a checkpoint of another key is discarded.
+        What the training follows from: a checkpoint of another key, or of other tiles or
+        statistics of theirs, is discarded.
     stop_after
         Seconds after which to stop cleanly, as on SIGTERM and SIGUSR1.
 
@@ -149,16 +150,17 @@ def _origin(results: Results, method: str, member: int, key: str) -> Checkpoint:
 
 
 def _start(results: Results, origin: Checkpoint) -> Checkpoint:
-    """Go on with the last checkpoint if it is of the same key; else clear the folder."""
+    """Go on with the last checkpoint if it is of the same key and tiles; else clear the folder."""
     folder = results.train(origin.method, origin.member)
     folder.mkdir(parents=True, exist_ok=True)
     last = folder / "last.pt"
     if last.exists():
         found = load(last)
-        if found.key == origin.key:
+        same = ("key", "statistics", "tiles")
+        if all(getattr(found, name) == getattr(origin, name) for name in same):
             _log.info("going on after %d samples", found.samples_seen)
             return found
-        _log.info("%s was trained for another recipe: starting anew", last)
+        _log.info("%s was trained for another recipe or on other tiles: starting anew", last)
     for name in ("last.pt", "best.pt", "loss.csv", "loss.png"):
         (folder / name).unlink(missing_ok=True)
     return origin

@@ -1,0 +1,129 @@
+"""Streaming inference beside its bare network, in fine cells of product per second, in one run.
+
+``python benchmarks/infer.py [--side 4096] [--windows 128 256] [--threads 2] [--repeats 2]`` prints
+a table. A residual network with random weights maps a square of the synthetic world, in blocks of
+2048, as the stage ``infer`` does: read, normalise, predict, blend, write. *Bare* is the network
+alone on the inputs of the same windows, which lie in memory. *No halo* is the network alone on the
+same map cut into windows without halo and feather: what these cost is the difference. The best of
+some repeats is shown, and the peak memory of the process of each line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from pathlib import Path
+
+import torch
+from memory import apart, bed, ground, untrained
+from torch import Tensor
+
+from nunatak.grid import Window
+from nunatak.learn.checkpoint import load_network
+from nunatak.learn.inputs import Inputs, Statistics
+from nunatak.learn.spec import Network
+from nunatak.ops.blend import Lattice
+from nunatak.products import Results
+from nunatak.stages.infer import infer
+from nunatak.stages.tile import tile
+
+METHOD = "residual"
+
+
+def streamed(results: Results) -> float:
+    """Seconds of the stage, all blocks."""
+    start = time.perf_counter()
+    for block in results.recipe.layout.blocks():
+        infer(results, METHOD, 0, block)
+    return time.perf_counter() - start
+
+
+def bare(results: Results, halo: int | None, feather: int) -> float:
+    """Seconds of the network alone on windows in memory, one block at a time.
+
+    ``halo`` is that of the network if it is not given.
+    """
+    inputs = Inputs(results, Statistics.read(results.tiles / "statistics.json"), METHOD)
+    network, reach = load_network(results, METHOD, 0)
+    edge = reach if halo is None else halo
+    lattice = Lattice(results.recipe.layout.shape, results.recipe.infer.window, feather)
+    seconds = 0.0
+    for block in results.recipe.layout.blocks():
+        parts = (window.common(block.core).pad(edge) for window in lattice.windows(block.core))
+        seconds += forward(network, [resident(inputs, part) for part in parts])
+    return seconds
+
+
+def resident(inputs: Inputs, window: Window) -> dict[str, Tensor]:
+    """The network's inputs of a window."""
+    arrays = inputs.prepare(inputs.read(window))
+    return {name: torch.from_numpy(array)[None] for name, array in arrays.items()}
+
+
+def forward(network: Network, batches: Iterable[dict[str, Tensor]]) -> float:
+    """Seconds of the network on batches."""
+    start = time.perf_counter()
+    with torch.inference_mode():
+        for batch in batches:
+            network(batch)
+    return time.perf_counter() - start
+
+
+def line(kind: str, results: Results, threads: int) -> tuple[float, float]:
+    """Seconds and peak memory (MiB) of one way to predict, in a process of its own."""
+    torch.set_num_threads(threads)
+    ways: dict[str, Callable[[], float]] = {
+        "streamed": lambda: streamed(results),
+        "bare": lambda: bare(results, None, results.recipe.infer.feather),
+        "no halo": lambda: bare(results, 0, 0),
+    }
+    return ways[kind](), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def alone(kind: str, results: Results, threads: int) -> tuple[float, float]:
+    """Call `line` in a fresh process."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(line, kind, results, threads).result()
+
+
+def prepared(folder: Path, side: int) -> Results:
+    """A map with everything that the stage reads."""
+    results = Results(bed(side), folder)
+    apart(ground, repeat(results), list(results.recipe.layout.blocks()))
+    apart(tile, [results])
+    apart(untrained, [results])
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--side", type=int, default=4096)
+    parser.add_argument("--windows", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=2)
+    given = parser.parse_args()
+    print("| window | way | Mcells/s | of bare | peak, MiB |\n| ---: | --- | ---: | ---: | ---: |")
+    with tempfile.TemporaryDirectory() as folder:
+        base = prepared(Path(folder), given.side)
+        for window in given.windows:
+            infer_spec = base.recipe.infer.model_copy(update={"window": window})
+            results = Results(base.recipe.model_copy(update={"infer": infer_spec}), base.root)
+            speeds, peaks = {}, {}
+            for kind in ("streamed", "bare", "no halo"):
+                runs = [alone(kind, results, given.threads) for _ in range(given.repeats)]
+                speeds[kind] = given.side**2 / min(seconds for seconds, _ in runs) / 1e6
+                peaks[kind] = max(peak for _, peak in runs)
+            for kind, speed in speeds.items():
+                share = f"{speed / speeds['bare']:.2f}"
+                print(f"| {window} | {kind} | {speed:.2f} | {share} | {peaks[kind]:,.0f} |")
+
+
+if __name__ == "__main__":
+    main()
