@@ -27,6 +27,7 @@ from torch import Tensor
 from nunatak.grid import Window
 from nunatak.learn.checkpoint import load_network
 from nunatak.learn.inputs import Inputs, Statistics
+from nunatak.learn.predict import keep_memory, parts
 from nunatak.learn.spec import Network
 from nunatak.ops.blend import Lattice
 from nunatak.products import Results
@@ -49,14 +50,15 @@ def bare(results: Results, halo: int | None, feather: int) -> float:
 
     ``halo`` is that of the network if it is not given.
     """
+    keep_memory()
     inputs = Inputs(results, Statistics.read(results.tiles / "statistics.json"), METHOD)
     network, reach = load_network(results, METHOD, 0)
     edge = reach if halo is None else halo
     lattice = Lattice(results.recipe.layout.shape, results.recipe.infer.window, feather)
     seconds = 0.0
     for block in results.recipe.layout.blocks():
-        parts = (window.common(block.core).pad(edge) for window in lattice.windows(block.core))
-        seconds += forward(network, [resident(inputs, part) for part in parts])
+        windows = [part.pad(edge) for _, part in parts(lattice, block.core)]
+        seconds += forward(network, [resident(inputs, window) for window in windows])
     return seconds
 
 

@@ -72,7 +72,7 @@ def default(key: str, schema: dict[str, Any], required: list[str]) -> str:
         return "**required**"
     if "$ref" in schema:
         return "its defaults"
-    empty = {} if schema.get("type") == "object" else None
+    empty: dict[str, Any] | None = {} if schema.get("type") == "object" else None
     return f"`{json.dumps(schema.get('default', empty))}`"
 
 

@@ -414,9 +414,9 @@ def _incomparable(recipe: Recipe) -> Iterator[str]:
         if given != wanted:
             yield f"{key}: {name} is in {given!r}: expected the target's units, to: {wanted!r}"
     if recipe.picks and variable.standard_name in get_args(Elevation):
-        datum, wanted = recipe.sources[source].vertical_datum, recipe.target.vertical_datum
-        if datum != wanted:
-            yield f"picks: {name} is above {datum!r}: expected heights above the target's {wanted!r}"
+        datum, needed = recipe.sources[source].vertical_datum, recipe.target.vertical_datum
+        if datum != needed:
+            yield f"picks: {name} is above {datum!r}: expected heights above {needed!r}"
 
 
 def _dangling(recipe: Recipe) -> Iterator[str]:

@@ -25,7 +25,8 @@ from nunatak.provenance import Content, Manifest, digest_json, fsync_folder
 
 CHUNK = 256
 
-zarr.config.set({"array.write_empty_chunks": True})
+# A thread keeps some memory of its own: their number is that of a job, not of a machine's cores.
+zarr.config.set({"array.write_empty_chunks": True, "threading.max_workers": 2})
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,11 @@ from tests import small
 from tests.servers import Page, Server, http
 
 from nunatak.config import merge, save
-from nunatak.errors import DataError, SourceError, StoreError
+from nunatak.errors import ConfigError, DataError, SourceError, StoreError
 from nunatak.grid import Window
+from nunatak.learn.checkpoint import load, load_network
 from nunatak.products import Results
-from nunatak.provenance import Manifest
+from nunatak.provenance import Manifest, read_json, write_json
 from nunatak.recipe import Source
 from nunatak.sources import transport
 from nunatak.stages.degrade import degrade
@@ -43,6 +44,7 @@ from nunatak.stages.infer import infer
 from nunatak.stages.publish import publish
 from nunatak.stages.reproject import reproject
 from nunatak.stages.tile import tile
+from nunatak.stages.train import train
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "nunatak"
 PLAIN = "+proj=stere +lat_0=-90 +lat_ts=-71 +lon_0=0 +ellps=WGS84 +units=m"
@@ -134,13 +136,16 @@ def test_a_source_that_covers_nothing_is_refused_with_both_extents(tmp_path: Pat
         warped(tree(tmp_path, path), tmp_path)
 
 
+def test_a_crs_without_an_authority_code_is_the_same_as_with_one(tmp_path: Path) -> None:
+    results = tree(tmp_path, tiff(tmp_path / "a.tif", relief(), crs=PLAIN))
+    np.testing.assert_array_equal(warped(results, tmp_path)[0], relief())
+
+
 def test_a_crs_without_an_authority_code_goes_from_file_to_product(tmp_path: Path) -> None:
-    path = tiff(tmp_path / "a.tif", relief(), crs=PLAIN)
-    results = tree(tmp_path, path, crs=PLAIN, grid={"crs": PLAIN})
+    own = PLAIN.replace("lon_0=0", "lon_0=17")
+    results = tree(tmp_path, tiff(tmp_path / "a.tif", relief(), crs=own), own, grid={"crs": own})
     found, _ = warped(results, tmp_path)
     np.testing.assert_array_equal(found, relief())
-    mixed, _ = warped(tree(tmp_path / "code", path), tmp_path)
-    np.testing.assert_array_equal(mixed, relief())
     with xr.open_zarr(results.role("target").path, consolidated=False) as data:
         assert data["spatial_ref"].attrs["grid_mapping_name"] == "polar_stereographic"
     for block in results.recipe.layout.blocks():
@@ -154,7 +159,7 @@ def test_a_crs_without_an_authority_code_goes_from_file_to_product(tmp_path: Pat
     publish(results, "bicubic", tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as file:
         assert file.crs.to_epsg() is None
-        assert "Stereographic" in file.crs.to_wkt()
+        assert file.crs.to_dict()["lon_0"] == 17
         np.testing.assert_array_equal(file.read(1), relief())
 
 
@@ -300,6 +305,28 @@ def test_the_command_says_what_is_wrong_and_commits_nothing(tmp_path: Path) -> N
     assert "expected: a raster that GDAL can read" in run.stderr
     assert "Traceback" not in run.stderr
     assert not (tmp_path / "0_0.json").exists()
+
+
+# Trainings
+
+
+def test_a_training_on_tiles_that_changed_since_starts_anew(tmp_path: Path) -> None:
+    results = tiny.world(tmp_path)
+    train(results, "net", 0, key="k", stop_after=0)
+    path = results.tiles / "statistics.json"
+    write_json(path, {**read_json(path), "mean": 12.0})
+    train(results, "net", 0, key="k")
+    assert load(results.train("net", 0) / "best.pt").statistics["mean"] == 12.0
+    load_network(results, "net", 0)
+
+
+def test_a_network_with_weights_that_nothing_trains_is_refused(tmp_path: Path) -> None:
+    results = tiny.world(tmp_path)
+    raw = results.recipe.model_dump()
+    raw["methods"]["net"]["train"] = None
+    untrained = Results(type(results.recipe).model_validate(raw), tmp_path)
+    with pytest.raises(ConfigError, match=r"methods\.net: the model has weights"):
+        infer(untrained, "net", 0, untrained.recipe.layout.at(1, 1))
 
 
 # Foreign pickles

@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from tests import small
 
 from nunatak.config import READS, digest, load, merge, save, saved
 from nunatak.errors import ConfigError
+from nunatak.grid import Window
 from nunatak.recipe import Recipe
 
 PICKS = {
@@ -169,7 +171,7 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
         {"picks": {"source": "picks", "variable": "bed"}},
         "picks",
         "bed is above 'ellipsoid'",
-        "above the target's 'geoid:synthetic'",
+        "heights above 'geoid:synthetic'",
     ),
 ]
 
@@ -355,6 +357,14 @@ def test_a_digest_changes_for_exactly_the_stages_that_read_the_value(
 def test_every_section_of_a_recipe_is_read_by_a_stage() -> None:
     changed = {next(iter(change)) for change, _ in READ_BY}
     assert changed == set(Recipe.model_fields) - {"name"}
+
+
+def test_a_new_title_costs_no_block(tmp_path: Path) -> None:
+    field = np.arange(64 * 96, dtype=np.float32).reshape(64, 96)
+    small.fill(small.tree(tmp_path), "target", field)
+    renamed = small.tree(tmp_path, title="Other")
+    found = renamed.role("target").create().read("bed", Window(0, 16, 0, 24))
+    np.testing.assert_array_equal(found, field)
 
 
 def test_swapping_two_named_values_changes_the_digest() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import subprocess
@@ -138,6 +137,15 @@ def test_a_changed_value_runs_again_what_reads_it(
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="the rule download records the path of a run's recipe")
+def test_another_run_on_the_same_sources_leaves_this_one_alone(finished: Path) -> None:
+    config = configuration()
+    config["runs"].insert(0, {**config["runs"][0], "name": "other"})
+    run = snakemake(finished, config, "results/tiny/evaluate/metrics.csv", "-n")
+    assert jobs(run.stdout) == {}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["degrade/coarse/0_1.json", "publish/residual.provenance.json"])
 def test_what_is_lost_is_made_again(finished: Path, lost: str) -> None:
     path = finished / "results" / "tiny" / lost
@@ -186,10 +194,3 @@ def test_the_message_of_a_failing_job_reaches_the_user(tmp_path: Path) -> None:
     assert re.search(r"error: .*\n +expected: .*97ad9b5accce8afb4d4f33f6b400d63dcb0e0", run.stdout)
     assert "Traceback" not in run.stdout
     assert not (tmp_path / "results" / "download" / "byrd_picks.json").exists()
-
-
-def test_jobs_read_the_checked_recipe(tmp_path: Path) -> None:
-    snakemake(tmp_path, configuration(title="Changed"), "-n")
-    kept = json.loads((tmp_path / "results" / "tiny" / "recipe.json").read_text())
-    assert kept["title"] == "Changed"
-    assert kept["grid"]["block"] == 192

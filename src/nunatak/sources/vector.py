@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
@@ -17,29 +15,30 @@ from odc.geo.geobox import GeoBox
 from pyogrio import list_layers, read_info
 from pyogrio.errors import DataSourceError
 from pyogrio.raw import read
-from pyproj import Transformer
 from rasterio.features import rasterize
 
 from nunatak.errors import DataError, SourceError
 from nunatak.grid import Window
 from nunatak.recipe import Source, Variable
 from nunatak.sources.gridded import clean
+from nunatak.sources.polygons import (
+    TURNS,
+    Bounds,
+    Numbers,
+    Shapes,
+    any_longitude,
+    bounds,
+    lattice_of,
+    moved,
+    parts,
+    seen,
+    shifted,
+    tiles,
+)
 from nunatak.sources.raster import check_crs, crs_of, parse_crs, same_crs
 
-Shapes = NDArray[Any]
-Numbers = NDArray[np.float64]
-Bounds = tuple[float, float, float, float]
-
 _SIBLINGS = (".shx", ".dbf")
-_TILE = 512
-_MARGIN = 2
-_PLANE = 1e12
-_TURNS = (-360.0, 0.0, 360.0)
-# Positions of cells are rounded to this share of one, so that all blocks have the same lattice.
-_FINEST = 1 << 16
-# Where the CRS is geographic, and where not: the longest piece of an edge that stays straight when
-# it is reprojected, and the cell to a hundredth of which two CRSs must agree.
-_LONGEST = {True: 0.1, False: 10e3}
+# Where the CRS is geographic, and where not: the cell to a hundredth of which two CRSs must agree.
 _CHECKED = {True: 1e-3, False: 100.0}
 
 
@@ -112,9 +111,9 @@ class Polygons:
                 f"{self.path}: polygons cannot be burnt on {geobox!r}",
                 "a grid along the axes of its CRS",
             )
-        lattice, whole = _lattice(geobox)
+        lattice, whole = lattice_of(geobox)
         values = np.empty(whole.shape, np.float32)
-        for tile in _tiles(whole):
+        for tile in tiles(whole):
             part = tile.common(whole)
             box = GeoBox(tile.shape, lattice @ Affine.translation(tile.left, tile.top), geobox.crs)
             burnt = self._burnt(self.attributes[variable], box)
@@ -124,7 +123,7 @@ class Polygons:
     def _burnt(self, attribute: str, box: GeoBox) -> NDArray[np.float32]:
         shapes, numbers = self._around(attribute, box)
         # GDAL takes time by the vertex and the row, and one grounding line has a million vertices.
-        shapes, owner = _parts(shapely.clip_by_rect(shapes, *_bounds(box)))
+        shapes, owner = parts(shapely.clip_by_rect(shapes, *bounds(box)))
         if not len(shapes):
             return np.full(box.shape, np.nan, np.float32)
         burnt: NDArray[np.float32] = rasterize(
@@ -139,16 +138,16 @@ class Polygons:
 
     def _around(self, attribute: str, box: GeoBox) -> tuple[Shapes, Numbers]:
         """The polygons near a grid, in its CRS, and their values."""
-        wanted, near = crs_of(box), _bounds(box)
+        wanted, near = crs_of(box), bounds(box)
         if same_crs(self.crs, wanted):
             shapes, numbers = self._near(attribute, near)
         else:
-            near = _seen(near, wanted, self.crs)
+            near = seen(near, wanted, self.crs)
             shapes, numbers = self._near(attribute, near)
-            shapes = _moved(shapes, near, self.crs, wanted)
+            shapes = moved(shapes, near, self.crs, wanted)
         if not wanted.geographic:
             return shapes, numbers
-        copies = [_shifted(shapes, turn) for turn in _TURNS]
+        copies = [shifted(shapes, turn) for turn in TURNS]
         return np.concatenate(copies), np.tile(numbers, len(copies))
 
     def _near(self, attribute: str, near: Bounds) -> tuple[Shapes, Numbers]:
@@ -161,14 +160,14 @@ class Polygons:
             self.path,
             self.layer,
             columns=[attribute] if attribute else [],
-            bbox=_any_longitude(near) if self.crs.geographic else near,
+            bbox=any_longitude(near) if self.crs.geographic else near,
             force_2d=True,
             return_fids=True,
         )
         values = fields[0].astype(np.float64) if attribute else np.ones(len(wkb))
         kept = np.argsort(order)
         kept = kept[np.isfinite(values[kept])]
-        shapes, owner = _parts(shapely.from_wkb(wkb[kept]))
+        shapes, owner = parts(shapely.from_wkb(wkb[kept]))
         return shapes, values[kept][owner]
 
 
@@ -264,7 +263,7 @@ def _has_polygons(path: Path, layer: str, kind: str) -> bool:
     """Whether a layer has polygons; where its type does not tell, all of it is read."""
     if "Polygon" in kind or "Point" in kind or "LineString" in kind or kind == "None":
         return "Polygon" in kind
-    return len(_parts(shapely.from_wkb(read(path, layer, columns=[])[2]))[0]) > 0
+    return len(parts(shapely.from_wkb(read(path, layer, columns=[])[2]))[0]) > 0
 
 
 def _numeric(path: Path, name: str, types: Mapping[str, str]) -> None:
@@ -278,84 +277,3 @@ def _numeric(path: Path, name: str, types: Mapping[str, str]) -> None:
     raise SourceError(
         f"{path}: no attribute {name!r} among {', '.join(types) or 'none'}", expected, do
     )
-
-
-def _lattice(grid: GeoBox) -> tuple[Affine, Window]:
-    """The lattice that all grids of the same cells share, and the window of it that a grid is."""
-    a, _, c, _, e, f = tuple(grid.affine)[:6]
-    left, u = divmod(round(c / a * _FINEST), _FINEST)
-    top, v = divmod(round(f / e * _FINEST), _FINEST)
-    rows, cols = grid.shape
-    origin = Affine(a, 0.0, u / _FINEST * a, 0.0, e, v / _FINEST * e)
-    return origin, Window(top, top + rows, left, left + cols)
-
-
-def _tiles(whole: Window) -> Iterator[Window]:
-    """The tiles of a lattice that a window meets."""
-    for top in range(whole.top // _TILE * _TILE, whole.bottom, _TILE):
-        for left in range(whole.left // _TILE * _TILE, whole.right, _TILE):
-            yield Window(top, top + _TILE, left, left + _TILE)
-
-
-def _bounds(box: GeoBox) -> Bounds:
-    """Left, bottom, right, top of a grid with a margin."""
-    left, bottom, right, top = box.pad(_MARGIN).boundingbox
-    return left, bottom, right, top
-
-
-def _any_longitude(bounds: Bounds) -> Bounds:
-    return -_PLANE, bounds[1], _PLANE, bounds[3]
-
-
-def _seen(near: Bounds, wanted: CRS, given: CRS) -> Bounds:
-    """Bounds in the file's CRS that hold bounds in a grid's."""
-    if wanted.geographic and not given.geographic:
-        raise DataError(
-            f"polygons in {given} may meet a pole or the end of the circle on a grid in {wanted}",
-            "a projected grid, or polygons in longitude and latitude",
-            f"convert the file with ogr2ogr -wrapdateline -t_srs {wanted}",
-        )
-    there = _transformer(wanted.to_wkt(), given.to_wkt())
-    left, bottom, right, top = there.transform_bounds(*near, densify_pts=_TILE)
-    if not np.isfinite([left, bottom, right, top]).all():
-        return -_PLANE, -_PLANE, _PLANE, _PLANE
-    longest = _LONGEST[given.geographic]
-    x, y = (0.05 * abs(end - start) + longest for start, end in ((left, right), (bottom, top)))
-    seen = left - x, bottom - y, right + x, top + y
-    return _any_longitude(seen) if given.geographic else seen
-
-
-def _moved(shapes: Shapes, near: Bounds, given: CRS, wanted: CRS) -> Shapes:
-    """What lies in bounds of polygons in one CRS, in another; long edges bend as they should."""
-    move = _transformer(given.to_wkt(), wanted.to_wkt())
-    fine = shapely.segmentize(shapes, _LONGEST[given.geographic])
-    moved = shapely.transform(
-        shapely.clip_by_rect(fine, *near), lambda xy: np.column_stack(move.transform(*xy.T))
-    )
-    if not np.isfinite(shapely.get_coordinates(moved)).all():
-        raise DataError(
-            f"polygons in {given} reach to where {wanted} has no coordinates",
-            "polygons that the grid's CRS can express",
-            "cut the file with ogr2ogr -clipsrc first, or use another CRS for the grid",
-        )
-    return np.asarray(moved)
-
-
-def _shifted(shapes: Shapes, turn: float) -> Shapes:
-    """Polygons moved around the circle of longitudes."""
-    return np.asarray(shapely.transform(shapes, lambda xy: xy + np.array([turn, 0.0])))
-
-
-def _parts(shapes: Shapes) -> tuple[Shapes, NDArray[np.intp]]:
-    """The single polygons of geometries of any kind, and the index of that of each."""
-    owner = np.arange(len(shapes))
-    for _ in range(2):
-        shapes, index = shapely.get_parts(shapes, return_index=True)
-        owner = owner[index]
-    kept = (shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(shapes)
-    return shapes[kept], owner[kept]
-
-
-@lru_cache(maxsize=16)
-def _transformer(given: str, wanted: str) -> Transformer:
-    return Transformer.from_crs(given, wanted, always_xy=True)

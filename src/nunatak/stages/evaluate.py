@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,7 @@ def score(results: Results, picks: Observations | None) -> dict[str, Scores]:
     scores = {method: Scores(recipe) for method in recipe.products}
     for block in recipe.layout.blocks():
         _score_block(results, block, scores)
-    for patch in _patches(results):
-        _score_patch(results, patch, scores)
+        _score_patches(results, block, scores)
     if picks is not None:
         for block, points in picks.by_block(recipe.layout):
             _score_picks(results, block, points, scores)
@@ -62,30 +61,37 @@ def _score_block(results: Results, block: Block, scores: dict[str, Scores]) -> N
         sums.add(block.core, results.mosaic(method).read(name, shown), truth, coarse, mask)
 
 
-def _patches(results: Results) -> Iterator[Window]:
-    """Squares of the test region on a lattice of the domain, half overlapping, for spectra."""
-    recipe = results.recipe
+def _patches(results: Results, block: Block) -> tuple[Window, list[Window]]:
+    """Squares of the test region that begin in a block, for spectra, and a window that holds them.
+
+    They lie on a lattice of the domain, half overlapping.
+    """
+    recipe, core = results.recipe, block.core
     size = max(1, recipe.evaluate.spectrum // recipe.grid.scale)
     step = max(1, size // 2)
-    rows, cols = recipe.layout.shape
-    for block in recipe.layout.blocks():
-        core = block.core
-        shown = Window(core.top, core.bottom + size, core.left, core.right + size)
-        test = labels(results, shown.clip((rows, cols))) == TEST
-        for top in range(-(-core.top // step) * step, min(core.bottom, rows - size + 1), step):
-            for left in range(-(-core.left // step) * step, min(core.right, cols - size + 1), step):
-                patch = Window(top, top + size, left, left + size)
-                if test[patch.within(shown).slices].all():
-                    yield patch
+    whole = Window(core.top, core.bottom + size, core.left, core.right + size)
+    shown = whole.clip(recipe.layout.shape)
+    test = labels(results, shown) == TEST
+    corners = product(
+        range(-(-core.top // step) * step, min(core.bottom, shown.bottom - size + 1), step),
+        range(-(-core.left // step) * step, min(core.right, shown.right - size + 1), step),
+    )
+    patches = [Window(top, top + size, left, left + size) for top, left in corners]
+    return shown, [patch for patch in patches if test[patch.within(shown).slices].all()]
 
 
-def _score_patch(results: Results, patch: Window, scores: dict[str, Scores]) -> None:
-    truth = _truth(results, patch)
-    if np.isnan(truth).mean() >= 0.01:
+def _score_patches(results: Results, block: Block, scores: dict[str, Scores]) -> None:
+    recipe = results.recipe
+    shown, patches = _patches(results, block)
+    if not patches:
         return
+    truth = _truth(results, shown)
+    places = [patch.within(shown).at(recipe.grid.scale).slices for patch in patches]
+    places = [at for at in places if np.isnan(truth[at]).mean() < 0.01]
     for method, sums in scores.items():
-        field = results.mosaic(method).read(results.recipe.target.variable, patch)
-        sums.spectrum.add(field, truth)
+        field = results.mosaic(method).read(recipe.target.variable, shown)
+        for at in places:
+            sums.spectrum.add(field[at], truth[at])
 
 
 def _score_picks(

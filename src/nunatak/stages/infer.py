@@ -50,7 +50,7 @@ def infer(results: Results, method: str, member: int, block: Block) -> Manifest:
     Raises
     ------
     DataError
-        If the measured halo reaches past the neighbouring blocks.
+        If what is read around the block reaches past the neighbouring blocks.
     """
     recipe = results.recipe
     scale, product = recipe.grid.scale, results.member(method, member).create()
@@ -60,9 +60,9 @@ def infer(results: Results, method: str, member: int, block: Block) -> Manifest:
         return product.write(block, {recipe.target.variable: empty})
     inputs = Inputs(results, Statistics.read(results.tiles / "statistics.json"), method)
     network, halo = load_network(results, method, member)
-    if halo > recipe.layout.step:
+    if halo + REACH > recipe.layout.step:
         raise DataError(
-            f"{method}: a halo of {halo} coarse cells",
+            f"{method}: a halo of {halo} coarse cells, and {REACH} more to fill gaps from",
             f"at most a block's {recipe.layout.step} coarse cells",
             "use a larger grid.block or a model that sees less far",
         )

@@ -78,7 +78,8 @@ def _write_plain(product: Product, path: Path, nodata: float, tags: Mapping[str,
 
     def filled(block: Block) -> tuple[Block, Any]:
         values = product.read_all(block.core)
-        return block, np.where(np.isnan(values), np.float32(nodata), values)
+        values[np.isnan(values)] = nodata
+        return block, values
 
     with rasterio.open(path, "w", **profile) as out, ThreadPoolExecutor(1) as pool:
         out.update_tags(**tags)

@@ -26,6 +26,13 @@ from nunatak.registry import NORMALISE
 from nunatak.splits import labels
 
 FITTED = 1000
+_COLUMNS: dict[str, Any] = {
+    "row": "int32",
+    "col": "int32",
+    "split": "uint8",
+    "valid": "float32",
+    "block": str,
+}
 _BEFORE = {TRAIN: [VALIDATION, TEST], VALIDATION: [TEST], TEST: []}
 
 
@@ -140,9 +147,8 @@ def tile(results: Results) -> dict[str, Any]:
         If a split is empty, or two splits touch.
     """
     recipe = results.recipe
-    rows = [row for block in recipe.layout.blocks() for row in _of_block(results, block)]
-    index = pd.DataFrame(rows, columns=["row", "col", "split", "valid", "block"])
-    index = index.astype({"row": "int32", "col": "int32", "split": "uint8", "valid": "float32"})
+    frames = [_of_block(results, block) for block in recipe.layout.blocks()]
+    index = pd.concat(frames, ignore_index=True)
     _refuse_empty(index, recipe)
     report = overlap(index, recipe.tiles.size, recipe.tiles.context, gap(recipe))
     results.tiles.mkdir(parents=True, exist_ok=True)
@@ -153,7 +159,7 @@ def tile(results: Results) -> dict[str, Any]:
     return report
 
 
-def _of_block(results: Results, block: Block) -> list[dict[str, Any]]:
+def _of_block(results: Results, block: Block) -> pd.DataFrame:
     recipe, target = results.recipe, results.role("target")
     tiles, margin = recipe.tiles, gap(recipe)
     shown = block.core.pad(margin + tiles.size)
@@ -164,7 +170,8 @@ def _of_block(results: Results, block: Block) -> list[dict[str, Any]]:
     coarse = results.coarse.read(recipe.target.variable, shown)
     valid = np.isfinite(cells_of(fine, recipe.grid.scale)).mean(axis=-1, dtype=np.float32)
     candidates = Candidates(recipe.layout, tiles.size, tiles.stride, tiles.min_valid)
-    return candidates.select(block, splits, np.where(np.isfinite(coarse), valid, 0), margin)
+    rows = candidates.select(block, splits, np.where(np.isfinite(coarse), valid, 0), margin)
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
 
 
 def _refuse_empty(index: pd.DataFrame, recipe: Recipe) -> None:
