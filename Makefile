@@ -1,13 +1,16 @@
 # make demo   set up and map the synthetic world: results/bed
 # make test   set up and run the tests
 # make check  formatters, linters, types, import directions
+# make generate  schemas and reference pages from the models
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 READY = $(VENV)/.ready
 
-.PHONY: demo test check schema clean
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test check generate clean
 
 demo: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
@@ -23,10 +26,11 @@ check: $(READY)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/workflow/test_imports.py tests/workflow/test_schema.py
+	$(BIN)/python -m pytest -q tests/workflow/test_imports.py tests/workflow/test_schema.py tests/workflow/test_docs.py
 
-schema: $(READY)
+generate: $(READY)
 	$(BIN)/python -m nunatak schema
+	$(BIN)/python docs/generate.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

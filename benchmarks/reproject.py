@@ -29,7 +29,8 @@ from odc.geo.geobox import GeoBox
 from scipy.ndimage import zoom
 
 from nunatak.grid import Grid, Window
-from nunatak.recipe import Role, Source
+from nunatak.recipe import Role
+from nunatak.source import Source
 from nunatak.sources.readers import open_raster
 from nunatak.stages.reproject import onto
 from nunatak.store import Layout, Product, Variable

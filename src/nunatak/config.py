@@ -11,12 +11,20 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from nunatak.errors import ConfigError
 from nunatak.provenance import digest_json, write_text
-from nunatak.recipe import Model, Name, Recipe, Source
+from nunatak.recipe import Recipe
+from nunatak.source import Model, Name, Source
 from nunatak.sources.catalogue import load_sources, local_paths, read_yaml
 from nunatak.validation import explain
 
+
+def _of(source: str) -> list[str]:
+    """What of a source tells its values; not its title, licence or citation."""
+    read = ("files", "reader", "variables", "crs", "vertical_datum")
+    return [f"sources.{{{source}}}.{key}" for key in read]
+
+
 READS: dict[str, tuple[str, ...]] = {
-    "reproject": ("grid", "target.vertical_datum", "roles.{role}", "sources.{source}"),
+    "reproject": ("grid", "target.vertical_datum", "roles.{role}", *_of("source"), *_of("geoid")),
     "degrade": ("grid", "coarse", "target"),
     "tile": ("grid", "coarse", "conditions", "split", "tiles"),
     "train": (
@@ -24,8 +32,8 @@ READS: dict[str, tuple[str, ...]] = {
         *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.train"),
     ),
     "infer": ("infer", "conditions", "methods.{method}.model", "methods.{method}.conditions"),
-    "mosaic": ("target", "methods.{method}.train.members", "methods.{method}.constraints"),
-    "publish": ("title", "summary", "grid", "target", "mosaic"),
+    "mosaic": ("target", "methods.{method}.members", "methods.{method}.constraints"),
+    "publish": ("title", "summary", "grid", "target", "mosaic", "sources"),
     "evaluate": ("title", "target", "products", "split", "picks", "evaluate"),
 }
 
@@ -123,6 +131,12 @@ def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise ConfigError(f"config: no recipe {run.recipe!r}", f"one of {', '.join(known)}")
     raw = merge(read_yaml(path), run.set)
+    if taken := sorted({"name", "sources"} & raw.keys()):
+        raise ConfigError(
+            f"{path}: {' and '.join(taken)} given in a recipe",
+            "the name in the run, sources in sources.yaml",
+            "move them there",
+        )
     raw["name"] = run.name or run.recipe
     used = _named_sources(raw)
     if unknown := sorted(used - sources.keys()):
@@ -173,8 +187,9 @@ def _refuse_missing(recipe: Recipe, data: Path) -> None:
 def digest(recipe: Recipe, stage: str, role: str = "", method: str = "") -> str:
     """Digest of the values of a recipe that a stage reads: a change of any other reruns nothing."""
     raw = recipe.model_dump(mode="json")
-    source = recipe.roles[role].source if role else ""
-    names = {"role": role, "method": method, "source": source}
+    part = recipe.roles[role] if role else None
+    source, geoid = (part.source, part.geoid) if part else (None, None)
+    names = {"role": role, "method": method, "source": source, "geoid": geoid}
     paths = [path.format(**names) for path in READS[stage]]
     return digest_json({path: _at(raw, path) for path in paths})
 

@@ -78,7 +78,8 @@ def _evaluate(recipe: Recipe) -> list[str]:
     products = [*(f"mosaic/{m}" for m in recipe.products), "degrade/coarse"]
     products += [f"reproject/{role}" for role in sorted(roles)]
     read = [path for product in products for path in _blocks(recipe, product)]
-    return [*read, *_downloads([picks.source] if picks else [])]
+    index = f"{recipe.name}/tile/tiles.parquet"
+    return [index, *read, *_downloads([picks.source] if picks else [])]
 
 
 _INPUTS: dict[str, Callable[..., list[str]]] = {

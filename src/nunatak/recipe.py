@@ -1,132 +1,21 @@
-"""Configuration as values: Source, Recipe and their parts, parsed and checked once, at the edge."""
+"""A recipe as a value: everything that one product differs in from another, checked once."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from affine import Affine
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pyproj.exceptions import CRSError
+from pydantic import Field, model_validator
 
-from nunatak import registry, units
-from nunatak.errors import ConfigError, NunatakError
+from nunatak import registry
+from nunatak.consistency import faults
+from nunatak.errors import ConfigError
 from nunatak.grid import Grid
+from nunatak.source import Crs, Elevation, Model, Name, Source, Units, checked, one_of
 
-_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-
-
-def _plain(name: str) -> str:
-    """Names reach shell commands and file names: letters, digits and underscores only."""
-    if not _IDENTIFIER.fullmatch(name):
-        raise ValueError(f"{name!r} is not a plain identifier: a letter, then letters, digits or _")
-    return name
-
-
-def _crs(text: str) -> str:
-    try:
-        CRS(text)
-    except CRSError as error:
-        raise ValueError(
-            "unknown CRS; give a code like 'EPSG:3031', well-known text or a PROJ string"
-        ) from error
-    return text
-
-
-Name = Annotated[str, AfterValidator(_plain)]
-Units = Annotated[str, AfterValidator(units.check)]
-Crs = Annotated[str, AfterValidator(_crs)]
 Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode"]
-
-
-class Model(BaseModel):
-    """Base of every configuration value: frozen, and a key that is not known is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Op(Model):
-    """The universal plug: a registered operation and its arguments."""
-
-    op: str
-    args: dict[str, Any] = {}
-
-
-def _checked(kind: registry.Registry, op: str, args: dict[str, Any]) -> None:
-    try:
-        kind.check(op, args)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-
-
-def _op(kind: registry.Registry) -> Any:
-    def check(op: Op) -> Op:
-        _checked(kind, op.op, op.args)
-        return op
-
-    return Annotated[Op, AfterValidator(check)]
-
-
-class File(Model):
-    """One file of a source: where it is, and how to know that it is whole.
-
-    ``url`` is http(s), ftp, ``file:`` (relative paths are below the data root) or ``synthetic:``.
-    """
-
-    url: str
-    mirrors: tuple[str, ...] = ()
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    bytes: Annotated[int, Field(gt=0)] | None = None
-    member: str | None = None
-
-
-class Variable(Model):
-    """A variable of a source: what it is called in the file, its units and its valid range.
-
-    ``units`` are those of the file; data are converted to ``to`` on reading. ``nodata`` adds to
-    what the file itself declares; values outside ``valid_range`` (in the file's units) are missing.
-    """
-
-    name: str = ""
-    units: Units
-    to: Units | None = None
-    standard_name: str = ""
-    nodata: float | None = None
-    valid_range: tuple[float, float] | None = None
-
-    @model_validator(mode="after")
-    def _convertible(self) -> Variable:
-        units.factor(self.units, self.to or self.units)
-        return self
-
-
-Elevation = Literal["bedrock_altitude", "surface_altitude"]
-
-
-class Source(Model):
-    """What and where a data set is, its units, CRS, vertical datum, reader, licence, citation."""
-
-    title: str
-    files: tuple[File, ...]
-    reader: _op(registry.READERS)  # type: ignore[valid-type]
-    variables: dict[Name, Variable]
-    crs: Crs
-    resolution: float | None = None
-    vertical_datum: str | None = None
-    licence: str
-    citation: str = ""
-    auth: Literal["none", "earthdata"] = "none"
-
-    @model_validator(mode="after")
-    def _datum_of_heights(self) -> Source:
-        heights = [n for n, v in self.variables.items() if v.standard_name in get_args(Elevation)]
-        if heights and not self.vertical_datum:
-            raise ValueError(f"{', '.join(heights)} are heights, but vertical_datum is not given")
-        return self
 
 
 class Role(Model):
@@ -178,7 +67,7 @@ class Coarse(Model):
     """How the coarse field is made: from the target by an operator, or it is a real source."""
 
     role: Name = "target"
-    degrade: _op(registry.DEGRADE)  # type: ignore[valid-type]
+    degrade: one_of(registry.DEGRADE)  # type: ignore[valid-type]
 
 
 class Split(Model):
@@ -187,7 +76,7 @@ class Split(Model):
     ``role`` names a field of region numbers, for the operations that need one.
     """
 
-    by: _op(registry.SPLITS)  # type: ignore[valid-type]
+    by: one_of(registry.SPLITS)  # type: ignore[valid-type]
     role: Name | None = None
     buffer: Annotated[float, Field(ge=0)]
 
@@ -199,7 +88,7 @@ class Tiles(Model):
     stride: Annotated[int, Field(ge=1)]
     context: Annotated[int, Field(ge=0)]
     min_valid: Annotated[float, Field(ge=0, le=1)] = 0.25
-    normalise: dict[Name, _op(registry.NORMALISE)] = {}  # type: ignore[valid-type]
+    normalise: dict[Name, one_of(registry.NORMALISE)] = {}  # type: ignore[valid-type]
 
 
 class Loss(Model):
@@ -211,14 +100,14 @@ class Loss(Model):
 
     @model_validator(mode="after")
     def _known(self) -> Loss:
-        _checked(registry.LOSSES, self.op, self.args)
+        checked(registry.LOSSES, self.op, self.args)
         return self
 
 
 class Train(Model):
     """How a model is trained; every count is in samples, so that devices do not matter."""
 
-    task: _op(registry.TASKS)  # type: ignore[valid-type]
+    task: one_of(registry.TASKS)  # type: ignore[valid-type]
     losses: Annotated[tuple[Loss, ...], Field(min_length=1)]
     samples: Annotated[int, Field(gt=0)]
     batch: Annotated[int, Field(gt=0)]
@@ -230,12 +119,11 @@ class Train(Model):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     augment: bool = True
     seed: Annotated[int, Field(ge=0)] = 0
-    members: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _known_critic(self) -> Train:
         if "critic" in self.task.args:
-            _checked(registry.CRITICS, self.task.args["critic"], {})
+            checked(registry.CRITICS, self.task.args["critic"], {})
         return self
 
 
@@ -248,7 +136,7 @@ class Constraint(Model):
 
     @model_validator(mode="after")
     def _known(self) -> Constraint:
-        _checked(registry.POSTPROCESS, self.op, self.args)
+        checked(registry.POSTPROCESS, self.op, self.args)
         return self
 
 
@@ -256,13 +144,21 @@ class Method(Model):
     """A way to make the product: a model, and how it is trained unless it needs no training.
 
     ``conditions`` are the roles that the model reads beside the coarse field; by default all that
-    the recipe names. ``constraints`` hold the blended field, in their order.
+    the recipe names. ``constraints`` hold the blended field, in their order. ``members`` differ in
+    the seed of their training; the product is their mean.
     """
 
-    model: _op(registry.MODELS)  # type: ignore[valid-type]
+    model: one_of(registry.MODELS)  # type: ignore[valid-type]
     conditions: tuple[Name, ...] | None = None
     constraints: tuple[Constraint, ...] = ()
     train: Train | None = None
+    members: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _members_differ(self) -> Method:
+        if self.members > 1 and self.train is None:
+            raise ValueError(f"{self.members} members of a method without train would be equal")
+        return self
 
 
 class Infer(Model):
@@ -296,7 +192,6 @@ class Evaluate(Model):
 
     roughness: Annotated[int, Field(ge=3)] = 5
     spectrum: Annotated[int, Field(ge=8)] = 128
-    seed: int = 0
 
 
 class Recipe(Model):
@@ -322,7 +217,7 @@ class Recipe(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        for fault in _faults(self):
+        for fault in faults(self):
             raise ValueError(fault)
         return self
 
@@ -368,85 +263,10 @@ class Recipe(Model):
         return round(ratio)
 
     def members(self, method: str) -> int:
-        """Members of a method: 1 for those that need no training."""
-        train = self.methods[method].train
-        return train.members if train else 1
+        """Members of a method."""
+        return self.methods[method].members
 
     def reads(self, method: str) -> tuple[str, ...]:
         """The conditions that a method reads."""
         given = self.methods[method].conditions
         return self.conditions if given is None else given
-
-
-def _faults(recipe: Recipe) -> Iterator[str]:
-    """What pydantic cannot see: names that must exist, grids that must fit, values out of range."""
-    yield from _dangling(recipe)
-    try:
-        recipe.layout  # noqa: B018
-        for role in recipe.roles:
-            recipe.ratio(role)
-    except NunatakError as error:
-        yield str(error)
-    low, high = recipe.target.valid_range
-    if low <= recipe.mosaic.nodata <= high:
-        yield (
-            f"mosaic.nodata {recipe.mosaic.nodata:g} is a valid value: expected one outside of"
-            f" target.valid_range, {low:g} to {high:g}"
-        )
-    if recipe.coarse.degrade.op != "pair" and recipe.coarse.role != "target":
-        yield f"coarse.role {recipe.coarse.role!r} is a real coarse source: degrade must be 'pair'"
-    if recipe.coarse.degrade.op == "pair" and recipe.ratio(recipe.coarse.role) != 1:
-        yield f"roles.{recipe.coarse.role}: the coarse field needs the resolution of a coarse cell"
-    yield from _incomparable(recipe)
-
-
-def _incomparable(recipe: Recipe) -> Iterator[str]:
-    """What meets the target has its units; picks that are heights have its vertical datum too."""
-    meeting = ["target", recipe.coarse.role]
-    meeting += [c.role for m in recipe.methods.values() for c in m.constraints if c.role]
-    meeting += [recipe.picks.below] if recipe.picks and recipe.picks.below else []
-    found = [(f"roles.{r}", recipe.roles[r].source, recipe.roles[r].variables[0]) for r in meeting]
-    if recipe.picks:
-        found += [("picks", recipe.picks.source, recipe.picks.variable)]
-    for key, source, name in found:
-        variable = recipe.sources[source].variables[name]
-        given, wanted = variable.to or variable.units, recipe.target.units
-        if given != wanted:
-            yield f"{key}: {name} is in {given!r}: expected the target's units, to: {wanted!r}"
-    if recipe.picks and variable.standard_name in get_args(Elevation):
-        datum, needed = recipe.sources[source].vertical_datum, recipe.target.vertical_datum
-        if datum != needed:
-            yield f"picks: {name} is above {datum!r}: expected heights above {needed!r}"
-
-
-def _dangling(recipe: Recipe) -> Iterator[str]:
-    known: dict[str, Mapping[str, Any]] = {
-        "role": recipe.roles,
-        "method": recipe.methods,
-        "source": recipe.sources,
-    }
-    named = [("role", f"conditions.{i}", name) for i, name in enumerate(recipe.conditions)]
-    for method, m in recipe.methods.items():
-        held = [c.role for c in m.constraints if c.role]
-        named += [("role", f"methods.{method}.constraints", name) for name in held]
-        named += [("role", f"methods.{method}.conditions", name) for name in m.conditions or ()]
-    named += [("role", "roles", "target"), ("role", "coarse.role", recipe.coarse.role)]
-    named += [("method", f"products.{i}", name) for i, name in enumerate(recipe.products)]
-    named += [("role", "split.role", recipe.split.role)] if recipe.split.role else []
-    named += [
-        ("role", "tiles.normalise", name) for name in recipe.tiles.normalise if name != "coarse"
-    ]
-    named += [("source", f"roles.{name}.source", r.source) for name, r in recipe.roles.items()]
-    named += [("source", f"roles.{n}.geoid", r.geoid) for n, r in recipe.roles.items() if r.geoid]
-    if recipe.picks:
-        named += [("source", "picks.source", recipe.picks.source)]
-        named += [("role", "picks.below", recipe.picks.below)] if recipe.picks.below else []
-    for kind, key, name in named:
-        if name not in known[kind]:
-            yield f"{key}: no {kind} {name!r}; there are {', '.join(known[kind])}"
-    read = [(f"roles.{n}", r.source, v) for n, r in recipe.roles.items() for v in r.variables]
-    read += [("picks", recipe.picks.source, recipe.picks.variable)] if recipe.picks else []
-    for key, source, variable in read:
-        have = recipe.sources[source].variables
-        if variable not in have:
-            yield f"{key}: {source!r} has no {variable!r}, but {', '.join(have)}"

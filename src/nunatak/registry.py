@@ -160,6 +160,7 @@ POSTPROCESS = Registry(
         "below": "nunatak.ops.postprocess:below",
     },
 )
+FIELD_READERS = {"below", "regions"}
 MODELS = Registry(
     "model",
     {
@@ -186,4 +187,3 @@ TASKS = Registry(
         "adversarial": "nunatak.learn.tasks:Adversarial",
     },
 )
-METRICS = Registry("metric", {})

@@ -36,7 +36,7 @@ from nunatak.grid import Window
 from nunatak.learn.checkpoint import load, load_network
 from nunatak.products import Results
 from nunatak.provenance import Manifest, read_json, write_json
-from nunatak.recipe import Source
+from nunatak.source import Source
 from nunatak.sources import transport
 from nunatak.stages.degrade import degrade
 from nunatak.stages.download import download

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from nunatak import units
 from nunatak.errors import ConfigError
-from nunatak.recipe import Elevation, Source
+from nunatak.source import Elevation, Source
 from nunatak.sources.catalogue import load_sources, local_paths
 from nunatak.sources.fetch import check
 from nunatak.validation import explain, read_yaml

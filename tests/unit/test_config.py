@@ -328,7 +328,7 @@ READ_BY: list[tuple[dict[str, Any], set[str]]] = [
     ),
     ({"grid": {"block": 64}}, {*ROLES, "degrade", "tile", *PUBLISHED}),
     ({"roles": {"surface": {"resampling": "cubic"}}}, {"reproject surface"}),
-    ({"sources": {"world": {"citation": "Other"}}}, ROLES),
+    ({"sources": {"world": {"citation": "Other"}}}, PUBLISHED),
     ({"coarse": {"degrade": {"args": {"min_valid": 0.9}}}}, {"degrade", "tile"}),
     ({"conditions": []}, {"tile", "train net", "infer bicubic", "infer net"}),
     ({"split": {"buffer": 1000}}, {"tile", "train net", "evaluate"}),

@@ -17,7 +17,7 @@ from nunatak.recipe import Recipe
 TRAIN = {
     "task": {"op": "supervised"},
     "losses": [{"op": "l1"}],
-    **{"samples": 8, "batch": 2, "lr": 0.01, "validate_every": 4, "members": 3},
+    **{"samples": 8, "batch": 2, "lr": 0.01, "validate_every": 4},
 }
 BELOW = [{"op": "below", "role": "surface"}]
 FULL: dict[str, Any] = {
@@ -27,7 +27,9 @@ FULL: dict[str, Any] = {
     },
     "split": {"role": "basins"},
     "picks": {"source": "picks", "variable": "bed", "below": "surface"},
-    "methods": {"net": {"model": {"op": "residual"}, "train": TRAIN, "constraints": BELOW}},
+    "methods": {
+        "net": {"model": {"op": "residual"}, "train": TRAIN, "members": 3, "constraints": BELOW}
+    },
     "products": ["bicubic", "net"],
     "sources": {"picks": small.SOURCE, "geoid": small.SOURCE},
 }

@@ -53,8 +53,9 @@ NET = {
     "train": {
         "task": {"op": "supervised"},
         "losses": [{"op": "l1"}],
-        **{"samples": 96, "batch": 8, "lr": 0.01, "validate_every": 48, "members": 2},
+        **{"samples": 96, "batch": 8, "lr": 0.01, "validate_every": 48},
     },
+    "members": 2,
 }
 FLOW = {"source": "world", "variables": ["vx", "vy"], "resolution": 500}
 WORLD: dict[str, Any] = {

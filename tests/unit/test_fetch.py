@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.servers import Page, Server, ftp, http
 
 from nunatak.errors import SourceError
-from nunatak.recipe import File, Source
+from nunatak.source import File, Source
 from nunatak.sources import disk, earthdata, transport
 from nunatak.sources.fetch import SYNTHETIC, digest_folder, fetch, place, sha256
 from nunatak.stages.download import download
@@ -99,7 +99,7 @@ def test_a_killed_download_leaves_no_file_and_is_resumed(site: Server, get, tmp_
     site.pages["/data.bin"].faults = [("stall", BREAK)]
     url, folder = site.url("/data.bin"), tmp_path / "folder"
     program = (
-        "from pathlib import Path; from nunatak.recipe import File; "
+        "from pathlib import Path; from nunatak.source import File; "
         "from nunatak.sources.fetch import fetch; "
         f"fetch(File(url={url!r}), Path({str(folder)!r}), data_root=Path())"
     )

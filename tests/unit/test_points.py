@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from nunatak.errors import ConfigError, DataError, SourceError
-from nunatak.recipe import Source
+from nunatak.source import Source
 from nunatak.sources.formula import Formula
 from nunatak.sources.points import grid_points, open_points
 

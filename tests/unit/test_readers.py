@@ -21,7 +21,7 @@ from odc.geo.geobox import GeoBox
 
 from nunatak.errors import DataError, NunatakError, SourceError
 from nunatak.grid import Window
-from nunatak.recipe import Source, Variable
+from nunatak.source import Source, Variable
 from nunatak.sources.gridded import FileRaster, clean
 from nunatak.sources.raster import Axis
 from nunatak.sources.readers import open_netcdf, open_raster, open_zarr

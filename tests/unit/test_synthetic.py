@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from nunatak.errors import SourceError
 from nunatak.grid import Window
-from nunatak.recipe import Source
+from nunatak.source import Source
 from nunatak.sources import synthetic
 from nunatak.sources.flights import Region, crossing
 from nunatak.sources.noise import key, noise, table, uniform

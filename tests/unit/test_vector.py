@@ -21,7 +21,7 @@ from nunatak.errors import DataError, NunatakError, SourceError
 from nunatak.grid import Window
 from nunatak.ops.split import regions
 from nunatak.ops.warp import warp
-from nunatak.recipe import Source
+from nunatak.source import Source
 from nunatak.sources.raster import Sampler
 from nunatak.sources.vector import open_vector
 

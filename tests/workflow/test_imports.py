@@ -15,7 +15,8 @@ MODULES = sorted(SRC.rglob("*.py"))
 LAYERS = [
     {"errors", "units"},
     {"grid", "registry", "provenance", "validation"},
-    {"recipe", "store"},
+    {"source", "store"},
+    {"recipe", "consistency"},
     {"products", "config", "dag", "splits", "sources", "ops", "metrics", "figures", "scores"},
     {"learn", "gallery"},
     {"stages"},

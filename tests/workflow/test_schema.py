@@ -17,7 +17,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 @pytest.mark.parametrize("name", ["config", "recipe", "sources"])
 def test_schemas_have_not_drifted(name: str) -> None:
     kept = json.loads((CONFIG / "schema" / f"{name}.schema.json").read_text(encoding="utf-8"))
-    assert kept == json.loads(json.dumps(schemas()[name])), "run `make schema`"
+    assert kept == json.loads(json.dumps(schemas()[name])), "run `make generate`"
 
 
 FILES = [

@@ -137,7 +137,6 @@ def test_a_changed_value_runs_again_what_reads_it(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the rule download records the path of a run's recipe")
 def test_another_run_on_the_same_sources_leaves_this_one_alone(finished: Path) -> None:
     config = configuration()
     config["runs"].insert(0, {**config["runs"][0], "name": "other"})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 SOURCE = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SOURCE)
-shell.prefix(f"export PYTHONPATH={SOURCE}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
+shell.prefix(f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 from nunatak import dag
 from nunatak.config import digest, load, save
@@ -18,9 +18,11 @@ except NunatakError as error:
     raise WorkflowError(f"the configuration is not right, nothing was run:\n{error}")
 
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
-if workflow.is_main_process:
-    for _recipe in RECIPES.values():
-        save(_recipe, Path(RESULTS))
+
+
+onstart:
+    for checked in RECIPES.values():
+        save(checked, Path(RESULTS))
 
 
 wildcard_constraints:
@@ -41,10 +43,21 @@ def everything():
     return found
 
 
-def recipe_using(wildcards):
-    """The checked recipe of a run that uses a source."""
-    run = next(name for name, r in RECIPES.items() if wildcards.source in r.sources)
-    return f"{RESULTS}/{run}/recipe.json"
+def run_using(source):
+    """The name of a run that uses a source."""
+    runs = [name for name, recipe in RECIPES.items() if source in recipe.sources]
+    if not runs:
+        raise WorkflowError(f"no run of this configuration uses the source {source!r}")
+    return runs[0]
+
+
+def recipe_using(wildcards, output):
+    """The checked recipe of a run that uses a source.
+
+    Snakemake does not record a parameter that is a function of the output: which of several runs
+    lends its recipe does not matter.
+    """
+    return f"{RESULTS}/{run_using(wildcards.source)}/recipe.json"
 
 
 def key(stage):
@@ -62,9 +75,9 @@ def key(stage):
 
 
 def source_key(wildcards):
-    """Digest of a source's entry in the catalogue."""
-    recipe = next(r for r in RECIPES.values() if wildcards.source in r.sources)
-    return recipe.sources[wildcards.source].model_dump_json()
+    """What of a source's entry says which files are fetched."""
+    source = RECIPES[run_using(wildcards.source)].sources[wildcards.source]
+    return source.model_dump_json(include={"files", "auth"})
 
 
 def inputs(stage):

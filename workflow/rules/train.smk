@@ -15,7 +15,7 @@ rule train:
         f"{RESULTS}/benchmarks/{{run}}/train/{{method}}/{{member}}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: workflow.cores or 1
+    threads: 8
     params:
         key=key("train"),
     message:

@@ -27,8 +27,9 @@ def keep_memory() -> None:
     take a third of a small network's time. Other C libraries are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option in (_TRIM, _MMAP) if mallopt else ():
-        mallopt(option, _MOST)
+    if mallopt is not None:
+        for option in (_TRIM, _MMAP):
+            mallopt(option, _MOST)
 
 
 def run(network: Network, inputs: Arrays, halo: int, scale: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from nunatak.errors import ConfigError, SourceError
-from nunatak.recipe import Name, Source
+from nunatak.source import Name, Source
 from nunatak.sources.fetch import place
 from nunatak.validation import explain, read_yaml
 

@@ -10,7 +10,7 @@ import pooch
 from blake3 import blake3
 
 from nunatak.errors import SourceError
-from nunatak.recipe import File
+from nunatak.source import File
 from nunatak.sources.archive import bare_name, extract
 from nunatak.sources.disk import DiskFullError, sync
 from nunatak.sources.transport import Transfer

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from nunatak.errors import DataError, SourceError
 from nunatak.grid import Window
-from nunatak.recipe import Source, Variable
+from nunatak.source import Source, Variable
 from nunatak.sources.raster import Axis, cf_crs, check_crs, north_up, unit_factor
 
 _X = ("projection_x_coordinate", "longitude", "grid_longitude", "degrees_east", "x", "x1", "xc")

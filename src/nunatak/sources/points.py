@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from nunatak import units
 from nunatak.errors import ConfigError, DataError, SourceError
-from nunatak.recipe import Source
+from nunatak.source import Source
 from nunatak.sources.formula import Array, Formula
 from nunatak.sources.gridded import clean
 from nunatak.sources.raster import at, crs_of

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from odc.geo.crs import CRS
 
 from nunatak.errors import DataError, SourceError
-from nunatak.recipe import Source, Variable
+from nunatak.source import Source, Variable
 from nunatak.sources.gridded import Field, FileRaster, Layout, gridded, unknown
 from nunatak.sources.raster import Axis, check_crs, north_up, parse_crs
 

@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 
 from nunatak.errors import SourceError
 from nunatak.grid import Window
-from nunatak.recipe import Source
+from nunatak.source import Source
 from nunatak.sources.flights import Region, crossing
 from nunatak.sources.icesheet import Plan
 from nunatak.sources.noise import Floats, Spline, key, modulated, noise, sampled, total

@@ -19,7 +19,7 @@ from rasterio.features import rasterize
 
 from nunatak.errors import DataError, SourceError
 from nunatak.grid import Window
-from nunatak.recipe import Source, Variable
+from nunatak.source import Source, Variable
 from nunatak.sources.gridded import clean
 from nunatak.sources.polygons import (
     TURNS,

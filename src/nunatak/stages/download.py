@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nunatak.recipe import File, Source
+from nunatak.source import File, Source
 from nunatak.sources.fetch import SYNTHETIC, archive_place, digest_folder, fetch, sha256
 
 

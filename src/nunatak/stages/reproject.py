@@ -16,7 +16,8 @@ from nunatak.ops.footprint import meets
 from nunatak.ops.warp import warp
 from nunatak.products import Results
 from nunatak.provenance import Manifest
-from nunatak.recipe import Elevation, Role, Source, Variable
+from nunatak.recipe import Role
+from nunatak.source import Elevation, Source, Variable
 from nunatak.sources.opening import open_source
 from nunatak.sources.raster import Raster
 
