@@ -1,7 +1,7 @@
 """Streaming inference beside its bare network, in fine cells of product per second, in one run.
 
-``python benchmarks/infer.py [--side 4096] [--windows 128 256] [--threads 2] [--repeats 2]`` prints
-a table. A residual network with random weights maps a square of the synthetic world, in blocks of
+``python benchmarks/infer.py [--side 4096] [--windows 128 256] [--threads 1 2]`` prints a
+table. A residual network with random weights maps a square of the synthetic world, in blocks of
 2048, as the stage ``infer`` does: read, normalise, predict, blend, write. *Bare* is the network
 alone on the inputs of the same windows, which lie in memory. *No halo* is the network alone on the
 same map cut into windows without halo and feather: what these cost is the difference. The best of
@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from itertools import product, repeat
 from pathlib import Path
 
 import torch
@@ -108,23 +108,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--windows", type=int, nargs="+", default=[128, 256])
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=2)
     given = parser.parse_args()
-    print("| window | way | Mcells/s | of bare | peak, MiB |\n| ---: | --- | ---: | ---: | ---: |")
+    print("| window | threads | way | Mcells/s | of bare | peak, MiB |")
+    print("| ---: | ---: | --- | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         base = prepared(Path(folder), given.side)
-        for window in given.windows:
-            infer_spec = base.recipe.infer.model_copy(update={"window": window})
-            results = Results(base.recipe.model_copy(update={"infer": infer_spec}), base.root)
-            speeds, peaks = {}, {}
-            for kind in ("streamed", "bare", "no halo"):
-                runs = [alone(kind, results, given.threads) for _ in range(given.repeats)]
-                speeds[kind] = given.side**2 / min(seconds for seconds, _ in runs) / 1e6
-                peaks[kind] = max(peak for _, peak in runs)
-            for kind, speed in speeds.items():
-                share = f"{speed / speeds['bare']:.2f}"
-                print(f"| {window} | {kind} | {speed:.2f} | {share} | {peaks[kind]:,.0f} |")
+        for window, threads in product(given.windows, given.threads):
+            spec = base.recipe.infer.model_copy(update={"window": window})
+            results = Results(base.recipe.model_copy(update={"infer": spec}), base.root)
+            runs = {
+                kind: [alone(kind, results, threads) for _ in range(given.repeats)]
+                for kind in ("streamed", "bare", "no halo")
+            }
+            least = {kind: min(seconds for seconds, _ in found) for kind, found in runs.items()}
+            for kind, seconds in least.items():
+                speed, share = given.side**2 / seconds / 1e6, least["bare"] / seconds
+                peak = max(peak for _, peak in runs[kind])
+                figures = f"{speed:.2f} | {share:.2f} | {peak:,.0f}"
+                print(f"| {window} | {threads} | {kind} | {figures} |")
 
 
 if __name__ == "__main__":
