@@ -18,7 +18,7 @@ demo: $(READY)
 	@echo "Look at results/bed/evaluate/*.png and results/bed/publish/*.tif"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(CORES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES)
 
 check: $(READY)
 	$(BIN)/ruff check
