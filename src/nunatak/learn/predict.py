@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -60,13 +59,11 @@ def run(network: Network, inputs: Arrays, halo: int, scale: int) -> NDArray[np.f
 
 
 def parts(lattice: Lattice, core: Window) -> Iterator[tuple[Window, Window]]:
-    """Each window whose own cells, feather aside, meet a block, and its part inside the block.
+    """Each window that reaches into a block, be it by its feather alone, and its part inside.
 
-    A neighbour that would reach into the block by its feather alone is left out: a whole halo
-    would be computed for a strip that the windows inside cover already.
+    So a cell is blended from the same windows whatever block it is in.
     """
-    for own in replace(lattice, feather=0).windows(core):
-        window = own.pad(lattice.feather).clip(lattice.shape)
+    for window in lattice.windows(core):
         yield window, window.common(core)
 
 
@@ -97,10 +94,8 @@ def predict(
     ndarray
         (rows * scale, columns * scale), float32.
     """
-    total, weight = np.zeros(core.at(scale).shape), np.zeros(core.at(scale).shape)
+    total = np.zeros(core.at(scale).shape)
     for window, part in parts(lattice, core):
         field = run(network, prepare(part.pad(halo)), halo, scale)
-        share, inside = lattice.weights(window, part, scale), part.within(core).at(scale).slices
-        total[inside] += field * share
-        weight[inside] += share
-    return (total / weight).astype(np.float32)
+        total[part.within(core).at(scale).slices] += field * lattice.weights(window, part, scale)
+    return total.astype(np.float32)
