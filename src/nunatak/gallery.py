@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nunatak import figures
 from nunatak.grid import Window
-from nunatak.ops.split import NAMES
+from nunatak.ops.split import NAMES, TEST
 from nunatak.products import Results
 from nunatak.scores import Scores
 from nunatak.splits import labels
@@ -37,7 +37,7 @@ def showcase(results: Results) -> Window:
     """A window of the test region to look at: around the median one of its fullest tiles."""
     recipe = results.recipe
     index = pd.read_parquet(results.tiles / "tiles.parquet")
-    test = index[index["split"] == 2]
+    test = index[index["split"] == TEST]
     full = test[test["valid"] >= test["valid"].max() - 0.01]
     tile = full.iloc[len(full) // 2]
     half = PANEL // recipe.grid.scale // 2
@@ -53,7 +53,7 @@ def panels(results: Results, path: Path) -> None:
     recipe, window = results.recipe, showcase(results)
     name = recipe.target.variable
     target = results.role("target")
-    truth = target.read(target.layout.variables[0].name, window)
+    truth = target.read_first(window)
     shown = dict.fromkeys((recipe.products[0], recipe.products[-1]))
     fields = {m: results.mosaic(m).read(name, window) for m in shown}
     coarse = results.coarse.read(name, window)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 from nunatak.recipe import Recipe
+from nunatak.source import Elevation
 from nunatak.store import Layout, Product, Variable
 
 
@@ -37,7 +39,7 @@ class Results:
         variables = []
         for name in spec.variables:
             given = source.variables[name]
-            height = given.standard_name in {"bedrock_altitude", "surface_altitude"}
+            height = given.standard_name in get_args(Elevation)
             datum = self.recipe.target.vertical_datum if height else None
             variables.append(
                 Variable(name, given.to or given.units, given.standard_name, "", datum)

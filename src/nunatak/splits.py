@@ -17,9 +17,7 @@ def labels(results: Results, window: Window) -> NDArray[np.uint8]:
     if recipe.split.role:
         role = results.role(recipe.split.role)
         ratio = role.layout.ratio
-        field = role.read(role.layout.variables[0].name, window)[
-            ratio // 2 :: ratio, ratio // 2 :: ratio
-        ]
+        field = role.read_first(window)[ratio // 2 :: ratio, ratio // 2 :: ratio]
     by, box = recipe.split.by, recipe.layout.geobox(1, window)
     found: NDArray[np.uint8] = SPLITS.call(by.op, by.args, box, field)
     return found

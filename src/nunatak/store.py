@@ -195,6 +195,10 @@ class Product:
             values[inside.within(cells).slices] = array[inside.slices]
         return values
 
+    def read_first(self, window: Window) -> NDArray[np.float32]:
+        """Read the first variable, which is the field itself where a product holds one field."""
+        return self.read(self.layout.variables[0].name, window)
+
     def read_all(self, window: Window) -> NDArray[np.float32]:
         """Read every variable of a window, stacked: (variables, rows * ratio, columns * ratio)."""
         return np.stack([self.read(v.name, window) for v in self.layout.variables])
@@ -225,10 +229,9 @@ def _write_metadata(path: Path, layout: Layout) -> None:
         )
     for axis, attributes in _coordinates(box.crs is not None and box.crs.geographic).items():
         values = np.asarray(box.coordinates[box.dimensions["yx".index(axis)]].values)
-        coordinate = group.create_array(
+        group.create_array(
             axis, data=values, chunks=values.shape, dimension_names=(axis,), attributes=attributes
         )
-        del coordinate
     reference = group.create_array("spatial_ref", shape=(), dtype="int32", fill_value=0)
     reference[...] = 0
     reference.attrs.update(_grid_mapping(box))

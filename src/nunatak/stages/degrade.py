@@ -22,6 +22,6 @@ def degrade(results: Results, block: Block) -> Manifest:
     """Write the coarse field of one block and return its manifest."""
     recipe = results.recipe
     source = results.role(recipe.coarse.role)
-    field = source.read(source.layout.variables[0].name, block.core)
+    field = source.read_first(block.core)
     coarse = coarsen(field, recipe.grid.scale, recipe.coarse)
     return results.coarse.create().write(block, {recipe.target.variable: coarse})

@@ -45,7 +45,7 @@ def score(results: Results, picks: Observations | None) -> dict[str, Scores]:
 
 def _truth(results: Results, window: Window) -> NDArray[np.float32]:
     target = results.role("target")
-    return target.read(target.layout.variables[0].name, window)
+    return target.read_first(window)
 
 
 def _score_block(results: Results, block: Block, scores: dict[str, Scores]) -> None:
@@ -106,7 +106,7 @@ def _score_picks(
     at, observed = (at[0][kept], at[1][kept]), points["value"].to_numpy()[kept]
     if recipe.picks and recipe.picks.below:
         above = results.role(recipe.picks.below)
-        field = above.read(above.layout.variables[0].name, block.core)
+        field = above.read_first(block.core)
         ratio = above.layout.ratio
         observed = field[at[0] * ratio // scale, at[1] * ratio // scale] - observed
     for method, sums in scores.items():

@@ -69,5 +69,5 @@ def _other(results: Results, constraint: Constraint, block: Block) -> NDArray[np
     if constraint.role is None:
         return None
     product = results.role(constraint.role)
-    field = product.read(product.layout.variables[0].name, block.core)
+    field = product.read_first(block.core)
     return resample(field, product.layout.ratio, results.recipe.grid.scale)

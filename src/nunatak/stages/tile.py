@@ -166,7 +166,7 @@ def _of_block(results: Results, block: Block) -> pd.DataFrame:
     inside = shown.clip(recipe.layout.shape)
     splits = np.full(shown.shape, 255, dtype=np.uint8)
     splits[inside.within(shown).slices] = labels(results, inside)
-    fine = target.read(target.layout.variables[0].name, shown)
+    fine = target.read_first(shown)
     coarse = results.coarse.read(recipe.target.variable, shown)
     valid = np.isfinite(cells_of(fine, recipe.grid.scale)).mean(axis=-1, dtype=np.float32)
     candidates = Candidates(recipe.layout, tiles.size, tiles.stride, tiles.min_valid)
@@ -215,7 +215,7 @@ def _targets(
     target = results.role("target")
     for window in windows:
         coarse = results.coarse.read(results.recipe.target.variable, window)
-        yield target.read(target.layout.variables[0].name, window), fill_gaps(coarse, np.nan)
+        yield target.read_first(window), fill_gaps(coarse, np.nan)
 
 
 def _moments(
