@@ -16,6 +16,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/download.smk"
+include: "workflow/rules/scan.smk"
 include: "workflow/rules/reproject.smk"
 include: "workflow/rules/degrade.smk"
 include: "workflow/rules/tile.smk"

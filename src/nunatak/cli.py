@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nunatak.errors import NunatakError
+from nunatak.jobs import Work, run
+from nunatak.tracking.steps import Step
+
+if TYPE_CHECKING:
+    from nunatak.products import Results
 
 UNFINISHED = 75
 
@@ -23,53 +28,73 @@ app = typer.Typer(
 RecipeFile = Annotated[Path, typer.Option("--recipe", help="The checked recipe of a run (JSON).")]
 ResultsRoot = Annotated[Path, typer.Option("--results", help="The results tree.")]
 DataRoot = Annotated[Path, typer.Option("--data", help="What `file:` URLs are relative to.")]
-Out = Annotated[Path, typer.Option("--out", help="The file that says that this step is done.")]
+SourceName = Annotated[str, typer.Option("--source", help="A source of the recipe.")]
 Role = Annotated[str, typer.Option(help="A role of the recipe.")]
 Method = Annotated[str, typer.Option(help="A method of the recipe.")]
 Member = Annotated[int, typer.Option(help="Which member of the ensemble.")]
 BlockName = Annotated[str, typer.Option("--block", help="A block, as row_col.")]
-Key = Annotated[str, typer.Option(help="Digest of the values that this step reads.")]
 
 
 @app.command()
-def download(
-    recipe: RecipeFile, source: Annotated[str, typer.Option()], data: DataRoot, out: Out
-) -> None:
+def download(recipe: RecipeFile, results: ResultsRoot, data: DataRoot, source: SourceName) -> None:
     """Fetch the files of a source, check them, and say what they are."""
-    from nunatak.config import saved
-    from nunatak.provenance import write_json
-    from nunatak.stages.download import download as stage
 
-    spec = saved(recipe).sources[source]
-    write_json(out, stage(spec, source, out.parent / source, data_root=data))
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.download import download as stage
+
+        return stage(tree, source, data)
+
+    _run("download", recipe, results, work, source=source)
+
+
+@app.command()
+def scan(recipe: RecipeFile, results: ResultsRoot, data: DataRoot, source: SourceName) -> None:
+    """Digest the parts of a source, so that a change reaches what reads those parts alone."""
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.scan import scan as stage
+
+        return stage(tree, source, data)
+
+    _run("scan", recipe, results, work, source=source)
 
 
 @app.command()
 def reproject(
-    recipe: RecipeFile, results: ResultsRoot, data: DataRoot, role: Role, block: BlockName, out: Out
+    recipe: RecipeFile, results: ResultsRoot, data: DataRoot, role: Role, block: BlockName
 ) -> None:
     """Warp the window of a source that one block needs onto the recipe's grid."""
-    from nunatak.stages.reproject import reproject as stage
 
-    tree = _results(recipe, results)
-    _commit(out, stage(tree, role, tree.recipe.layout.named(block), data).to_json())
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.reproject import reproject as stage
+
+        return stage(tree, role, tree.recipe.layout.named(block), data).to_dict()
+
+    _run("reproject", recipe, results, work, role=role, block=block)
 
 
 @app.command()
-def degrade(recipe: RecipeFile, results: ResultsRoot, block: BlockName, out: Out) -> None:
+def degrade(recipe: RecipeFile, results: ResultsRoot, block: BlockName) -> None:
     """Make the coarse field of one block."""
-    from nunatak.stages.degrade import degrade as stage
 
-    tree = _results(recipe, results)
-    _commit(out, stage(tree, tree.recipe.layout.named(block)).to_json())
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.degrade import degrade as stage
+
+        return stage(tree, tree.recipe.layout.named(block)).to_dict()
+
+    _run("degrade", recipe, results, work, block=block)
 
 
 @app.command()
 def tile(recipe: RecipeFile, results: ResultsRoot) -> None:
     """Index the training samples, prove that splits do not touch, fit the normalisation."""
-    from nunatak.stages.tile import tile as stage
 
-    stage(_results(recipe, results))
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.tile import tile as stage
+
+        return stage(tree)
+
+    _run("tile", recipe, results, work)
 
 
 @app.command()
@@ -78,71 +103,72 @@ def train(
     results: ResultsRoot,
     method: Method,
     member: Member,
-    key: Key,
-    out: Out,
     stop_after: Annotated[
         float | None, typer.Option(help="Seconds; resumes when run again.")
     ] = None,
 ) -> None:
     """Train one member of a method, or go on where it stopped."""
-    from nunatak.provenance import write_json
-    from nunatak.stages.train import train as stage
 
-    manifest = stage(_results(recipe, results), method, member, key=key, stop_after=stop_after)
-    if "unfinished" in manifest:
-        typer.echo(f"stopped after {manifest['samples']} samples; run again to go on", err=True)
-        raise typer.Exit(UNFINISHED)
-    write_json(out, manifest)
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.train import train as stage
+
+        manifest = stage(tree, method, member, key=key, stop_after=stop_after)
+        if "unfinished" in manifest:
+            typer.echo(f"stopped after {manifest['samples']} samples; run again to go on", err=True)
+            raise typer.Exit(UNFINISHED)
+        return manifest
+
+    _run("train", recipe, results, work, method=method, member=str(member))
 
 
 @app.command()
 def infer(
-    recipe: RecipeFile,
-    results: ResultsRoot,
-    method: Method,
-    member: Member,
-    block: BlockName,
-    out: Out,
+    recipe: RecipeFile, results: ResultsRoot, method: Method, member: Member, block: BlockName
 ) -> None:
     """Predict one block with one member of a method."""
-    from nunatak.stages.infer import infer as stage
 
-    tree = _results(recipe, results)
-    _commit(out, stage(tree, method, member, tree.recipe.layout.named(block)).to_json())
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.infer import infer as stage
+
+        return stage(tree, method, member, tree.recipe.layout.named(block)).to_dict()
+
+    _run("infer", recipe, results, work, method=method, member=str(member), block=block)
 
 
 @app.command()
-def mosaic(
-    recipe: RecipeFile, results: ResultsRoot, method: Method, block: BlockName, out: Out
-) -> None:
+def mosaic(recipe: RecipeFile, results: ResultsRoot, method: Method, block: BlockName) -> None:
     """Combine the members of one block and hold them to the constraints."""
-    from nunatak.stages.mosaic import mosaic as stage
 
-    tree = _results(recipe, results)
-    _commit(out, stage(tree, method, tree.recipe.layout.named(block)).to_json())
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.mosaic import mosaic as stage
+
+        return stage(tree, method, tree.recipe.layout.named(block)).to_dict()
+
+    _run("mosaic", recipe, results, work, method=method, block=block)
 
 
 @app.command()
-def publish(
-    recipe: RecipeFile,
-    results: ResultsRoot,
-    method: Method,
-    out: Out,
-    record: Annotated[Path, typer.Option(help="The provenance record to write.")],
-) -> None:
+def publish(recipe: RecipeFile, results: ResultsRoot, method: Method) -> None:
     """Write a finished product as a Cloud-Optimized GeoTIFF, with its provenance."""
-    from nunatak.provenance import write_json
-    from nunatak.stages.publish import publish as stage
 
-    write_json(record, stage(_results(recipe, results), method, out))
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.publish import publish as stage
+
+        return stage(tree, method)
+
+    _run("publish", recipe, results, work, method=method)
 
 
 @app.command()
 def evaluate(recipe: RecipeFile, results: ResultsRoot, data: DataRoot) -> None:
     """Judge every product against the truth and the observations held out."""
-    from nunatak.stages.evaluate import evaluate as stage
 
-    stage(_results(recipe, results), data)
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.evaluate import evaluate as stage
+
+        return stage(tree, data)
+
+    _run("evaluate", recipe, results, work)
 
 
 @app.command()
@@ -174,17 +200,8 @@ def schema(
         write_json(folder / f"{name}.schema.json", value)
 
 
-def _results(recipe: Path, results: Path):  # type: ignore[no-untyped-def]
-    from nunatak.config import saved
-    from nunatak.products import Results
-
-    return Results(saved(recipe), results)
-
-
-def _commit(out: Path, text: str) -> None:
-    from nunatak.provenance import write_text
-
-    write_text(out, text)
+def _run(stage: str, recipe: Path, results: Path, work: Work, **names: str) -> None:
+    run(Step(stage, recipe.parent.name, names), recipe, results, work)
 
 
 def main() -> None:

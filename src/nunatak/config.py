@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,32 +11,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError
 
 from nunatak.errors import ConfigError
-from nunatak.provenance import digest_json, write_text
+from nunatak.provenance import write_text
 from nunatak.recipe import Recipe
 from nunatak.source import Model, Name, Source
 from nunatak.sources.catalogue import load_sources, local_paths, read_yaml
 from nunatak.validation import explain
-
-
-def _of(source: str) -> list[str]:
-    """What of a source tells its values; not its title, licence or citation."""
-    read = ("files", "reader", "variables", "crs", "vertical_datum")
-    return [f"sources.{{{source}}}.{key}" for key in read]
-
-
-READS: dict[str, tuple[str, ...]] = {
-    "reproject": ("grid", "target.vertical_datum", "roles.{role}", *_of("source"), *_of("geoid")),
-    "degrade": ("grid", "coarse", "target"),
-    "tile": ("grid", "coarse", "conditions", "split", "tiles"),
-    "train": (
-        *("conditions", "tiles", "split", "infer.energy"),
-        *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.train"),
-    ),
-    "infer": ("infer", "conditions", "methods.{method}.model", "methods.{method}.conditions"),
-    "mosaic": ("target", "methods.{method}.members", "methods.{method}.constraints"),
-    "publish": ("title", "summary", "grid", "target", "mosaic", "sources"),
-    "evaluate": ("title", "target", "products", "split", "picks", "evaluate"),
-}
 
 
 _PATH = re.compile(r"[\w./][\w./+@=-]*")
@@ -184,20 +164,10 @@ def _refuse_missing(recipe: Recipe, data: Path) -> None:
                 )
 
 
-def digest(recipe: Recipe, stage: str, role: str = "", method: str = "") -> str:
-    """Digest of the values of a recipe that a stage reads: a change of any other reruns nothing."""
-    raw = recipe.model_dump(mode="json")
-    part = recipe.roles[role] if role else None
-    source, geoid = (part.source, part.geoid) if part else (None, None)
-    names = {"role": role, "method": method, "source": source, "geoid": geoid}
-    paths = [path.format(**names) for path in READS[stage]]
-    return digest_json({path: _at(raw, path) for path in paths})
-
-
-def _at(value: Any, path: str) -> Any:
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+def values(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as the JSON value that `save` writes."""
+    found: dict[str, Any] = json.loads(recipe.model_dump_json())
+    return found
 
 
 def save(recipe: Recipe, results: Path) -> Path:

@@ -6,31 +6,50 @@ from collections.abc import Callable, Iterable
 
 from nunatak.grid import Block
 from nunatak.recipe import Recipe
+from nunatak.tracking.steps import Step
 
 METRICS = ("metrics.csv", "metrics.md", "panels.png", "map.png", "spectra.png")
-RECORD = ".provenance.json"
-TILES = ("tiles.parquet", "statistics.json", "overlap.json", "split.png")
+TILES = ("overlap.json", "split.png")
 
 
 def _blocks(recipe: Recipe, product: str, blocks: Iterable[Block] | None = None) -> list[str]:
     chosen = recipe.layout.blocks() if blocks is None else blocks
-    return [f"{recipe.name}/{product}/{block.name}.json" for block in chosen]
+    return [f"{recipe.name}/{product}/{block.name}" for block in chosen]
 
 
 def _downloads(sources: Iterable[str]) -> list[str]:
-    return [f"download/{source}.json" for source in sources]
+    return [f"download/{source}" for source in sources]
+
+
+def _gridded(recipe: Recipe) -> list[str]:
+    """The sources that the recipe's roles read, sorted."""
+    roles = recipe.roles.values()
+    return sorted({s for role in roles for s in (role.source, role.geoid) if s})
 
 
 def _trained(recipe: Recipe, method: str) -> list[str]:
     if recipe.methods[method].train is None:
         return []
     members = range(recipe.members(method))
-    return [f"{recipe.name}/train/{method}/{m}/manifest.json" for m in members]
+    return [f"{recipe.name}/train/{method}/{m}/manifest" for m in members]
+
+
+def _tiled(recipe: Recipe) -> str:
+    return f"{recipe.name}/tile/manifest"
+
+
+def _download(recipe: Recipe, *, source: str) -> list[str]:
+    return []
+
+
+def _scan(recipe: Recipe, *, source: str) -> list[str]:
+    return _downloads([source])
 
 
 def _reproject(recipe: Recipe, *, role: str, block: str) -> list[str]:
     spec = recipe.roles[role]
-    return _downloads([spec.source, *([spec.geoid] if spec.geoid else [])])
+    sources = [spec.source, *([spec.geoid] if spec.geoid else [])]
+    return [*_downloads(sources), *(f"{recipe.name}/scan/{source}" for source in sources)]
 
 
 def _degrade(recipe: Recipe, *, block: str) -> list[str]:
@@ -44,7 +63,7 @@ def _tile(recipe: Recipe) -> list[str]:
 
 
 def _train(recipe: Recipe, *, method: str, member: str) -> list[str]:
-    return [f"{recipe.name}/tile/{name}" for name in ("tiles.parquet", "statistics.json")]
+    return [_tiled(recipe)]
 
 
 def _infer(recipe: Recipe, *, method: str, member: str, block: str) -> list[str]:
@@ -52,7 +71,7 @@ def _infer(recipe: Recipe, *, method: str, member: str, block: str) -> list[str]
     read = ["degrade/coarse", *(f"reproject/{role}" for role in recipe.reads(method))]
     fields = [path for product in read for path in _blocks(recipe, product, around)]
     trained = _trained(recipe, method)[int(member) : int(member) + 1]
-    return [f"{recipe.name}/tile/statistics.json", *trained, *fields]
+    return [*(trained or [_tiled(recipe)]), *fields]
 
 
 def _mosaic(recipe: Recipe, *, method: str, block: str) -> list[str]:
@@ -67,6 +86,7 @@ def _publish(recipe: Recipe, *, method: str) -> list[str]:
     return [
         *_blocks(recipe, f"mosaic/{method}"),
         *_trained(recipe, method),
+        _tiled(recipe),
         *_downloads(sorted(recipe.sources)),
     ]
 
@@ -78,11 +98,12 @@ def _evaluate(recipe: Recipe) -> list[str]:
     products = [*(f"mosaic/{m}" for m in recipe.products), "degrade/coarse"]
     products += [f"reproject/{role}" for role in sorted(roles)]
     read = [path for product in products for path in _blocks(recipe, product)]
-    index = f"{recipe.name}/tile/tiles.parquet"
-    return [index, *read, *_downloads([picks.source] if picks else [])]
+    return [_tiled(recipe), *read, *_downloads([picks.source] if picks else [])]
 
 
 _INPUTS: dict[str, Callable[..., list[str]]] = {
+    "download": _download,
+    "scan": _scan,
     "reproject": _reproject,
     "degrade": _degrade,
     "tile": _tile,
@@ -95,7 +116,7 @@ _INPUTS: dict[str, Callable[..., list[str]]] = {
 
 
 def inputs(recipe: Recipe, stage: str, **names: str) -> list[str]:
-    """What one job of a stage reads.
+    """What one job of a stage may read.
 
     Parameters
     ----------
@@ -104,29 +125,44 @@ def inputs(recipe: Recipe, stage: str, **names: str) -> list[str]:
     stage
         Name of the stage.
     **names
-        The job's role, method, member and block, as far as the stage has them.
+        The job's source, role, method, member and block, as far as the stage has them.
 
     Returns
     -------
     list of str
-        Paths below the results root.
+        Paths of the steps that make it.
     """
     return _INPUTS[stage](recipe, **names)
 
 
+def steps(recipe: Recipe) -> list[Step]:
+    """Every step of a recipe, each after those that it reads."""
+    name, blocks = recipe.name, [block.name for block in recipe.layout.blocks()]
+    members = [(m, str(i)) for m in recipe.products for i in range(recipe.members(m))]
+    trained = [(m, i) for m, i in members if recipe.methods[m].train]
+    named: list[tuple[str, dict[str, str]]] = [
+        *(("download", {"source": s}) for s in sorted(recipe.sources)),
+        *(("scan", {"source": s}) for s in _gridded(recipe)),
+        *(("reproject", {"role": r, "block": b}) for r in recipe.roles for b in blocks),
+        *(("degrade", {"block": b}) for b in blocks),
+        ("tile", {}),
+        *(("train", {"method": m, "member": i}) for m, i in trained),
+        *(("infer", {"method": m, "member": i, "block": b}) for m, i in members for b in blocks),
+        *(("mosaic", {"method": m, "block": b}) for m in recipe.products for b in blocks),
+        *(("publish", {"method": m}) for m in recipe.products),
+        ("evaluate", {}),
+    ]
+    return [Step(stage, name, names) for stage, names in named]
+
+
 def outputs(recipe: Recipe) -> list[str]:
-    """Everything that a recipe makes, every stage's manifests included.
+    """Everything that a recipe makes: every stage's manifests, and the files for people.
 
     Snakemake does not remake a lost intermediate unless it is asked for by name.
     """
-    members = [f"infer/{m}/{i}" for m in recipe.products for i in range(recipe.members(m))]
-    products = [f"reproject/{role}" for role in recipe.roles]
-    products += ["degrade/coarse", *members, *(f"mosaic/{m}" for m in recipe.products)]
-    found = [path for product in products for path in _blocks(recipe, product)]
+    found = [f"{step.path}.json" for step in steps(recipe)]
     trained = [path for m in recipe.products for path in _trained(recipe, m)]
-    found += [*trained, *(path.replace("manifest.json", "loss.png") for path in trained)]
+    found += [path.replace("manifest", "loss.png") for path in trained]
     found += [f"{recipe.name}/tile/{name}" for name in TILES]
-    found += [
-        f"{recipe.name}/publish/{m}{end}" for m in recipe.products for end in (".tif", RECORD)
-    ]
+    found += [f"{recipe.name}/publish/{m}.tif" for m in recipe.products]
     return found + [f"{recipe.name}/evaluate/{name}" for name in METRICS]

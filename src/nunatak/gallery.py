@@ -36,7 +36,7 @@ def draw(results: Results, scores: Mapping[str, Scores], folder: Path) -> None:
 def showcase(results: Results) -> Window:
     """A window of the test region to look at: around the median one of its fullest tiles."""
     recipe = results.recipe
-    index = pd.read_parquet(results.tiles / "tiles.parquet")
+    index = pd.read_parquet(results.tiled("tiles.parquet"))
     test = index[index["split"] == TEST]
     full = test[test["valid"] >= test["valid"].max() - 0.01]
     tile = full.iloc[len(full) // 2]

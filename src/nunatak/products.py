@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
+from nunatak.provenance import digest_file, digest_json
 from nunatak.recipe import Recipe
 from nunatak.source import Elevation
 from nunatak.store import Layout, Product, Variable
+from nunatak.tracking.ledger import Ledger
 
 
 @dataclass(frozen=True)
 class Results:
-    """The results tree of one recipe: ``<root>/<recipe>/<stage>/...``."""
+    """The results tree of one recipe: ``<root>/<recipe>/<stage>/...``.
+
+    Parameters
+    ----------
+    recipe, root
+        The recipe, and the results root.
+    ledger
+        Notes what a job reads and writes; None where no job runs.
+    """
 
     recipe: Recipe
     root: Path
+    ledger: Ledger | None = field(default=None, compare=False, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -68,6 +79,46 @@ class Results:
         """The folder of the training samples' index, the overlap report and the transforms."""
         return self.folder / "tile"
 
+    def tiled(self, name: str) -> Path:
+        """A file of the stage `tile`; if a job runs, the file is checked and its read noted."""
+        step, path = f"{self.recipe.name}/tile/manifest", self.tiles / name
+        self.note(step, name)
+        if self.ledger is not None:
+            self.ledger.check(step, str(path.relative_to(self.root)))
+        return path
+
+    def trained(self, method: str, member: int) -> Path:
+        """The best checkpoint of a trained member, checked and noted as `tiled` does."""
+        step, path = self._training(method, member), self.train(method, member) / "best.pt"
+        self.note(step, "model")
+        if self.ledger is not None:
+            self.ledger.check(step, str(path.relative_to(self.root)))
+        return path
+
+    def wrote(self, *paths: Path) -> None:
+        """Note files that a job left beside its manifest."""
+        if self.ledger is not None:
+            self.ledger.wrote(*paths)
+
+    def keep(self, *declared: Path) -> None:
+        """Note files that a job left and that Snakemake knows of."""
+        if self.ledger is not None:
+            self.ledger.keep(*declared)
+
+    def seen(self, method: str) -> str:
+        """Digest of all that a training of a method sees of the tiles.
+
+        Where no job runs, it is that of the index alone.
+        """
+        if self.ledger is None:
+            return digest_file(self.tiles / "tiles.parquet")
+        products = ("target", "coarse", *self.recipe.reads(method))
+        names = ("statistics.json", "training", *(f"training/{name}" for name in products))
+        return digest_json([self.note(f"{self.recipe.name}/tile/manifest", n) for n in names])
+
+    def _training(self, method: str, member: int) -> str:
+        return f"{self.recipe.name}/train/{method}/{member}/manifest"
+
     def _target(self) -> Variable:
         t = self.recipe.target
         return Variable(t.variable, t.units, t.standard_name, t.long_name, t.vertical_datum)
@@ -75,4 +126,10 @@ class Results:
     def _product(self, name: str, ratio: int, variables: list[Variable]) -> Product:
         attributes = {"title": self.recipe.title, "product": f"{self.recipe.name}/{name}"}
         layout = Layout(name, self.recipe.layout, ratio, variables, attributes)
-        return Product(self.folder / f"{name}.zarr", layout)
+        return Product(
+            self.folder / f"{name}.zarr", layout, self.ledger, f"{self.recipe.name}/{name}"
+        )
+
+    def note(self, step: str, variable: str) -> str:
+        """Note that a step's variable is read, if a job runs, and return its digest."""
+        return "" if self.ledger is None else self.ledger.note(step, variable)

@@ -105,7 +105,11 @@ class Loss(Model):
 
 
 class Train(Model):
-    """How a model is trained; every count is in samples, so that devices do not matter."""
+    """How a model is trained; every count is in samples, so that devices do not matter.
+
+    ``freeze`` keeps trained models, named by the beginnings of their digests (in the manifests
+    of the stage train), one for each member, whatever becomes of data, values and code.
+    """
 
     task: one_of(registry.TASKS)  # type: ignore[valid-type]
     losses: Annotated[tuple[Loss, ...], Field(min_length=1)]
@@ -119,6 +123,7 @@ class Train(Model):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     augment: bool = True
     seed: Annotated[int, Field(ge=0)] = 0
+    freeze: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")], ...] = ()
 
     @model_validator(mode="after")
     def _known_critic(self) -> Train:
@@ -158,6 +163,9 @@ class Method(Model):
     def _members_differ(self) -> Method:
         if self.members > 1 and self.train is None:
             raise ValueError(f"{self.members} members of a method without train would be equal")
+        frozen = self.train.freeze if self.train else ()
+        if frozen and len(frozen) != self.members:
+            raise ValueError(f"freeze names {len(frozen)} models for {self.members} members")
         return self
 
 

@@ -19,11 +19,14 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
+from nunatak.content import Manifest
 from nunatak.errors import StoreError
 from nunatak.grid import Block, Grid, Window
-from nunatak.provenance import Content, Manifest, digest_json, fsync_folder
+from nunatak.provenance import digest_json, fsync_folder
+from nunatak.tracking.ledger import Ledger
 
 CHUNK = 256
+CODECS = "blosc-lz4-5-shuffle, crc32c"
 
 # A thread keeps some memory of its own: their number is that of a job, not of a machine's cores.
 zarr.config.set({"array.write_empty_chunks": True, "threading.max_workers": 2})
@@ -83,6 +86,7 @@ class Layout:
                 "shape": list(box.shape),
                 "shard": self.grid.step * self.ratio,
                 "chunk": self.chunk,
+                "codecs": CODECS,
                 "variables": [asdict(v) for v in self.variables],
             }
         )
@@ -103,10 +107,17 @@ class Product:
         The folder of the store.
     layout
         What it is expected to be. `create` makes it so.
+    ledger
+        Notes what is read and written, and checks what is read; None does neither.
+    name
+        Path of the product below the results root, as in the names of its steps.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(
+        self, path: Path, layout: Layout, ledger: Ledger | None = None, name: str = ""
+    ) -> None:
         self.path, self.layout = path, layout
+        self.ledger, self.name = ledger, name or layout.product
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
     def create(self) -> Product:
@@ -168,14 +179,34 @@ class Product:
                 f"{sorted(expected)} of shape {cells.shape}, exactly one shard each",
             )
         for name, values in fields.items():
-            self._shard(name, block).unlink(missing_ok=True)
+            shard = self._shard(name, block)
+            shard.unlink(missing_ok=True)
             self._array(name)[cells.slices] = values
-            _fsync(self._shard(name, block))
-        contents = {name: Content.of(values) for name, values in fields.items()}
-        return Manifest(self.layout.product, block.name, contents)
+            _fsync(shard)
+            fsync_folder(shard.parent)
+            if self.ledger is not None:
+                self.ledger.wrote(shard)
+        return Manifest.of(self.layout.product, block.name, block.core.shape, dict(fields))
 
     def _shard(self, variable: str, block: Block) -> Path:
         return self.path / variable / "c" / str(block.row) / str(block.col)
+
+    def check(self, variable: str, window: Window) -> None:
+        """Note that a window of coarse cells is read, and check the shards that it lies in.
+
+        Raises
+        ------
+        StoreError
+            If a shard is not what its job wrote; the message names product, block and what to run.
+        """
+        if self.ledger is None:
+            return
+        for block in self.layout.grid.meeting(window):
+            part = window.common(block.core).within(block.core)
+            whole = part.shape == block.core.shape
+            span = None if whole else (part.top, part.bottom, part.left, part.right)
+            file = f"{self.name}.zarr/{variable}/c/{block.row}/{block.col}"
+            self.ledger.reading(f"{self.name}/{block.name}", variable, span, file)
 
     def read(self, variable: str, window: Window) -> NDArray[np.float32]:
         """Read a window of coarse cells; what lies beyond the domain is NaN.
@@ -184,7 +215,13 @@ class Product:
         -------
         ndarray
             (rows * ratio, columns * ratio), float32, NaN where missing.
+
+        Raises
+        ------
+        StoreError
+            If what is read is not what was written; see `check`.
         """
+        self.check(variable, window)
         cells = window.at(self.layout.ratio)
         inside = cells.clip(self.shape)
         array = self._array(variable)
@@ -222,7 +259,7 @@ def _write_metadata(path: Path, layout: Layout) -> None:
             chunks=(layout.chunk, layout.chunk),
             shards=(shard, shard),
             serializer=BytesCodec(endian="little"),
-            compressors=(BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()),
+            compressors=(BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()),
             fill_value=np.nan,
             dimension_names=("y", "x"),
             attributes={**variable.attributes(), "_FillValue": "AAAAAAAA+H8="},

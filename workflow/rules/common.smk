@@ -7,8 +7,9 @@ sys.path.insert(0, SOURCE)
 shell.prefix(f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 
 from nunatak import dag
-from nunatak.config import digest, load, save
+from nunatak.config import load, save
 from nunatak.errors import NunatakError
+from nunatak.settle import settle
 
 from snakemake.exceptions import WorkflowError
 
@@ -19,8 +20,15 @@ except NunatakError as error:
 
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
 
+# A job's own Snakemake leaves this to the main process.
+HELD = settle(RECIPES, Path(RESULTS)) if workflow.is_main_process else None
+
 
 onstart:
+    if HELD is None:
+        raise WorkflowError(
+            f"another run works on {RESULTS}: wait for it, or set results: to another folder"
+        )
     for checked in RECIPES.values():
         save(checked, Path(RESULTS))
 
@@ -36,48 +44,18 @@ wildcard_constraints:
 
 def everything():
     """Every manifest of every stage: a lost one is made again."""
-    found = []
-    for recipe in RECIPES.values():
-        found += [f"{RESULTS}/{path}" for path in dag.outputs(recipe)]
-        found += [f"{RESULTS}/download/{source}.json" for source in recipe.sources]
-    return found
+    found = {path for recipe in RECIPES.values() for path in dag.outputs(recipe)}
+    return [f"{RESULTS}/{path}" for path in sorted(found)]
 
 
-def run_using(source):
-    """The name of a run that uses a source."""
-    runs = [name for name, recipe in RECIPES.items() if source in recipe.sources]
+def lender(wildcards):
+    """The checked recipe of a run that uses a source: whichever run, its source is the same."""
+    runs = [name for name, r in RECIPES.items() if wildcards.source in r.sources]
     if not runs:
-        raise WorkflowError(f"no run of this configuration uses the source {source!r}")
-    return runs[0]
-
-
-def recipe_using(wildcards, output):
-    """The checked recipe of a run that uses a source.
-
-    Snakemake does not record a parameter that is a function of the output: which of several runs
-    lends its recipe does not matter.
-    """
-    return f"{RESULTS}/{run_using(wildcards.source)}/recipe.json"
-
-
-def key(stage):
-    """One canonical digest of the values that a stage reads, as a parameter."""
-
-    def of(wildcards):
-        names = {
-            name: wildcards.get(name)
-            for name in ("role", "method")
-            if wildcards.get(name)
-        }
-        return digest(RECIPES[wildcards.run], stage, **names)
-
-    return of
-
-
-def source_key(wildcards):
-    """What of a source's entry says which files are fetched."""
-    source = RECIPES[run_using(wildcards.source)].sources[wildcards.source]
-    return source.model_dump_json(include={"files", "auth"})
+        raise WorkflowError(
+            f"no run of this configuration uses the source {wildcards.source!r}"
+        )
+    return f"{RESULTS}/{runs[0]}/recipe.json"
 
 
 def inputs(stage):
@@ -86,7 +64,7 @@ def inputs(stage):
     def of(wildcards):
         names = {k: v for k, v in wildcards.items() if k != "run"}
         return [
-            f"{RESULTS}/{path}"
+            f"{RESULTS}/{path}.json"
             for path in dag.inputs(RECIPES[wildcards.run], stage, **names)
         ]
 

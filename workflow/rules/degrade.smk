@@ -9,10 +9,8 @@ rule degrade:
         f"{RESULTS}/benchmarks/{{run}}/degrade/{{block}}.tsv"
     conda:
         "../../envs/array.yaml"
-    params:
-        key=key("degrade"),
     message:
         "{wildcards.run}: degrade block {wildcards.block}"
     shell:
         f"python -m nunatak degrade --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
-        f" --results {RESULTS} --block {{wildcards.block}} --out {{output}} > {{log}} 2>&1"
+        f" --results {RESULTS} --block {{wildcards.block}} > {{log}} 2>&1"

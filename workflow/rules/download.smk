@@ -8,10 +8,9 @@ rule download:
     conda:
         "../../envs/fetch.yaml"
     params:
-        key=source_key,
-        recipe=recipe_using,
+        recipe=lender,
     message:
         "download {wildcards.source}"
     shell:
         "python -m nunatak download --recipe {params.recipe} --source {wildcards.source}"
-        f" --data {DATA} --out {{output}} > {{log}} 2>&1"
+        f" --results {RESULTS} --data {DATA} > {{log}} 2>&1"

@@ -2,6 +2,7 @@ rule evaluate:
     input:
         inputs("evaluate"),
     output:
+        f"{RESULTS}/{{run}}/evaluate/manifest.json",
         report(
             expand(
                 "{results}/{{run}}/evaluate/metrics.{suffix}",
@@ -28,8 +29,6 @@ rule evaluate:
         f"{RESULTS}/benchmarks/{{run}}/evaluate.tsv"
     conda:
         "../../envs/plot.yaml"
-    params:
-        key=key("evaluate"),
     message:
         "{wildcards.run}: evaluate"
     shell:

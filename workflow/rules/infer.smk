@@ -9,11 +9,9 @@ rule infer:
         f"{RESULTS}/benchmarks/{{run}}/infer/{{method}}/{{member}}/{{block}}.tsv"
     conda:
         "../../envs/torch.yaml"
-    params:
-        key=key("infer"),
     message:
         "{wildcards.run}: infer {wildcards.method}, member {wildcards.member}, block {wildcards.block}"
     shell:
         f"python -m nunatak infer --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --method {{wildcards.method}} --member {{wildcards.member}}"
-        " --block {wildcards.block} --out {output} > {log} 2>&1"
+        " --block {wildcards.block} > {log} 2>&1"

@@ -9,11 +9,8 @@ rule mosaic:
         f"{RESULTS}/benchmarks/{{run}}/mosaic/{{method}}/{{block}}.tsv"
     conda:
         "../../envs/array.yaml"
-    params:
-        key=key("mosaic"),
     message:
         "{wildcards.run}: mosaic {wildcards.method}, block {wildcards.block}"
     shell:
         f"python -m nunatak mosaic --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
-        f" --results {RESULTS} --method {{wildcards.method}} --block {{wildcards.block}}"
-        " --out {output} > {log} 2>&1"
+        f" --results {RESULTS} --method {{wildcards.method}} --block {{wildcards.block}} > {{log}} 2>&1"

@@ -15,11 +15,8 @@ rule publish:
         f"{RESULTS}/benchmarks/{{run}}/publish/{{method}}.tsv"
     conda:
         "../../envs/geo.yaml"
-    params:
-        key=key("publish"),
     message:
         "{wildcards.run}: publish {wildcards.method}"
     shell:
         f"python -m nunatak publish --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
-        f" --results {RESULTS} --method {{wildcards.method}} --out {{output.map}}"
-        " --record {output.record} > {log} 2>&1"
+        f" --results {RESULTS} --method {{wildcards.method}} > {{log}} 2>&1"

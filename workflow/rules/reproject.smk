@@ -9,11 +9,8 @@ rule reproject:
         f"{RESULTS}/benchmarks/{{run}}/reproject/{{role}}/{{block}}.tsv"
     conda:
         "../../envs/geo.yaml"
-    params:
-        key=key("reproject"),
     message:
         "{wildcards.run}: reproject {wildcards.role}, block {wildcards.block}"
     shell:
         f"python -m nunatak reproject --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
-        f" --results {RESULTS} --data {DATA} --role {{wildcards.role}} --block {{wildcards.block}}"
-        " --out {output} > {log} 2>&1"
+        f" --results {RESULTS} --data {DATA} --role {{wildcards.role}} --block {{wildcards.block}} > {{log}} 2>&1"

@@ -2,8 +2,7 @@ rule tile:
     input:
         inputs("tile"),
     output:
-        f"{RESULTS}/{{run}}/tile/tiles.parquet",
-        f"{RESULTS}/{{run}}/tile/statistics.json",
+        f"{RESULTS}/{{run}}/tile/manifest.json",
         report(
             f"{RESULTS}/{{run}}/tile/overlap.json",
             caption="../report/overlap.rst",
@@ -22,8 +21,6 @@ rule tile:
         f"{RESULTS}/benchmarks/{{run}}/tile.tsv"
     conda:
         "../../envs/plot.yaml"
-    params:
-        key=key("tile"),
     message:
         "{wildcards.run}: tile"
     shell:

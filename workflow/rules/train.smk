@@ -16,11 +16,9 @@ rule train:
     conda:
         "../../envs/torch.yaml"
     threads: 8
-    params:
-        key=key("train"),
     message:
         "{wildcards.run}: train {wildcards.method}, member {wildcards.member}"
     shell:
         f"python -m nunatak train --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --method {{wildcards.method}} --member {{wildcards.member}}"
-        " --key {params.key} --out {output.manifest} > {log} 2>&1"
+        " > {log} 2>&1"

@@ -14,12 +14,13 @@ from blake3 import blake3
 from torch import Tensor
 
 from nunatak import registry
+from nunatak.content import digest_array
 from nunatak.errors import ConfigError, StoreError
 from nunatak.learn.inputs import Inputs, Statistics
 from nunatak.learn.receptive import measured
 from nunatak.learn.spec import Network
 from nunatak.products import Results
-from nunatak.provenance import digest_array, digest_json, fsync_folder, read_json
+from nunatak.provenance import digest_json, fsync_folder
 
 State = dict[str, Tensor]
 _TRAILER = 32
@@ -122,12 +123,11 @@ def digest_state(state: State) -> str:
     return digest_json({name: digest_array(t.cpu().numpy()) for name, t in sorted(state.items())})
 
 
-def build(results: Results, method: str) -> Network:
+def build(results: Results, method: str, statistics: Statistics) -> Network:
     """Build the network of a method, its output scaled by the training tiles' statistics.
 
     Its weights are drawn from torch's current random state.
     """
-    statistics = Statistics.read(results.tiles / "statistics.json")
     model = results.recipe.methods[method].model
     spec = Inputs(results, statistics, method).spec
     network: Network = registry.MODELS.call(model.op, model.args, spec)
@@ -140,7 +140,7 @@ def reach(results: Results, network: Network) -> int:
     return max(measured(network, network.spec, energy=results.recipe.infer.energy), network.margin)
 
 
-def load_network(results: Results, method: str, member: int) -> tuple[Network, int]:
+def load_network(results: Results, method: str, member: int) -> tuple[Network, int, Statistics]:
     """Load the best network of a trained member, or build one that needs no training.
 
     Returns
@@ -149,28 +149,31 @@ def load_network(results: Results, method: str, member: int) -> tuple[Network, i
         In evaluation mode; on the GPU if there is one.
     halo
         Coarse cells of context that it needs on every side.
+    statistics
+        What normalises its inputs: those that it was trained with.
 
     Raises
     ------
     ConfigError
         If the network has weights and the method does not say how to train them.
     StoreError
-        If the member is not trained, or was trained with other statistics of the tiles.
+        If the member is not trained.
     """
-    network = build(results, method)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if results.recipe.methods[method].train is None:
+        statistics = Statistics.read(results.tiled("statistics.json"))
+        network = build(results, method, statistics)
         if any(True for _ in network.parameters()):
             raise ConfigError(
                 f"methods.{method}: the model has weights, but no section train",
                 "a section train, or a model without weights, like interpolate",
             )
-        return network.to(device).eval(), reach(results, network)
-    path = results.train(method, member) / "best.pt"
+        return network.to(device).eval(), reach(results, network), statistics
+    path = results.trained(method, member)
     best = load(path)
     if best.halo is None:
         raise _refused(path, "is of a training that is not over")
-    if best.statistics != read_json(results.tiles / "statistics.json"):
-        raise _refused(path, "was trained on other tiles: the normalisation has changed since")
+    statistics = Statistics.of(best.statistics)
+    network = build(results, method, statistics)
     network.load_state_dict(best.weights["network"])
-    return network.to(device).eval(), best.halo
+    return network.to(device).eval(), best.halo, statistics

@@ -68,6 +68,8 @@ class Chunks:
         cells = window.at(product.layout.ratio)
         inside = cells.clip(product.shape)
         variables = product.layout.variables
+        for variable in variables:
+            product.check(variable.name, window)
         values = np.full((len(variables), *cells.shape), np.nan, dtype=np.float32)
         side = product.layout.chunk
         for row in range(inside.top // side, ceil(inside.bottom / side)):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,11 @@ class Statistics:
     @classmethod
     def read(cls, path: Path) -> Statistics:
         """Read what the stage `tile` wrote."""
-        raw = read_json(path)
+        return cls.of(read_json(path))
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any]) -> Statistics:
+        """Parse the JSON value of the stage `tile`."""
         transforms = {name: Transform.from_json(t) for name, t in raw["transforms"].items()}
         return cls(transforms, raw["mean"], raw["deviation"], raw["detail"])
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nunatak.errors import SourceError
 from nunatak.products import Results
 from nunatak.registry import READERS
 from nunatak.sources.catalogue import local_paths
+from nunatak.sources.raster import Raster
+from nunatak.sources.watched import WatchedRaster, WatchedSampler
 
 
 def open_source(results: Results, key: str, data: Path) -> Any:
@@ -21,7 +24,51 @@ def open_source(results: Results, key: str, data: Path) -> Any:
         Name of the source.
     data
         What ``file:`` URLs are relative to.
+
+    Raises
+    ------
+    SourceError
+        If a file is not the one that the source's download looked at.
     """
     source = results.recipe.sources[key]
     paths = local_paths(source, key, results.root / "download" / key, data)
+    if results.ledger is not None:
+        results.ledger.note(f"download/{key}", "files")
+        _unchanged(results, key, paths)
     return READERS.call(source.reader.op, source.reader.args, paths[0], source)
+
+
+def open_raster(results: Results, key: str, data: Path) -> Raster:
+    """Open a gridded source; where a job runs, the parts that it reads are noted.
+
+    A change elsewhere in the source's files is then no reason to run the job again.
+
+    Raises
+    ------
+    SourceError
+        If a file is not the one that the source's download looked at.
+    """
+    if results.ledger is None:
+        raster: Raster = open_source(results, key, data)
+        return raster
+    source = results.recipe.sources[key]
+    paths = local_paths(source, key, results.root / "download" / key, data)
+    _unchanged(results, key, paths)
+    opened = READERS.call(source.reader.op, source.reader.args, paths[0], source)
+    step = f"{results.recipe.name}/scan/{key}"
+    if opened.geobox is None:
+        return WatchedSampler(opened, results.ledger, step)
+    return WatchedRaster(opened, results.ledger, step)
+
+
+def _unchanged(results: Results, key: str, paths: list[Path]) -> None:
+    assert results.ledger is not None
+    tracker = results.ledger.tracker
+    known = (tracker.manifest(f"download/{key}") or {}).get("contents", {})
+    for path in paths:
+        if path.name in known and tracker.files.digest(path) != known[path.name]:
+            raise SourceError(
+                f"{key}: {path} is not what it was when the source was looked at",
+                "a file that does not change while snakemake runs",
+                "run `nunatak repair` if it was downloaded, and snakemake again",
+            )

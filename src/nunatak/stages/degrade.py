@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nunatak.content import Manifest
 from nunatak.grid import Block
 from nunatak.products import Results
-from nunatak.provenance import Manifest
 from nunatak.recipe import Coarse
 from nunatak.registry import DEGRADE
 

@@ -5,11 +5,58 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nunatak.products import Results
+from nunatak.provenance import digest_file, digest_json
 from nunatak.source import File, Source
+from nunatak.sources.catalogue import local_paths
 from nunatak.sources.fetch import SYNTHETIC, archive_place, digest_folder, fetch, sha256
 
 
-def download(source: Source, key: str, folder: Path, *, data_root: Path) -> dict[str, Any]:
+def download(results: Results, key: str, data: Path) -> dict[str, Any]:
+    """Fetch all files of a source, and describe them.
+
+    Parameters
+    ----------
+    results
+        The results tree: the files lie in ``download/<key>``.
+    key
+        The source's key in the catalogue.
+    data
+        The folder that relative ``file:`` URLs start from.
+
+    Returns
+    -------
+    dict
+        The manifest: what `fetched` gives, ``contents``, the digest of each file by its name, and
+        ``variables.files``, that of all.
+
+    Raises
+    ------
+    SourceError
+        If a file cannot be had or is not what the catalogue says.
+    """
+    source, folder = results.recipe.sources[key], results.root / "download" / key
+    found = fetched(source, key, folder, data_root=data)
+    contents = {}
+    for path in local_paths(source, key, folder, data):
+        if path != SYNTHETIC:
+            contents[path.name] = _note(results, path)
+    files = digest_json(contents or source.model_dump(mode="json", include={"files"}))
+    return {**found, "contents": contents, "variables": {"files": {"digest": files}}}
+
+
+def _note(results: Results, path: Path) -> str:
+    """Note a fetched file as written, one of the user's as read; return its digest."""
+    if results.ledger is None:
+        return digest_file(path)
+    if path.is_relative_to(results.root):
+        members = (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        results.ledger.wrote(*members)
+        return results.ledger.tracker.files.digest(path) or ""
+    return results.ledger.note(f"file:{path}", "")
+
+
+def fetched(source: Source, key: str, folder: Path, *, data_root: Path) -> dict[str, Any]:
     """Fetch all files of a source into a folder.
 
     Parameters
@@ -26,9 +73,9 @@ def download(source: Source, key: str, folder: Path, *, data_root: Path) -> dict
     Returns
     -------
     dict
-        The manifest ``{"source": key, "files": [...]}``: for each file its name, bytes and sha256
-        (for a folder blake3, see `digest_folder`). It depends on the content alone: it holds no
-        path, host or time. A synthetic source has no files.
+        ``{"source": key, "files": [...]}``: for each file its name, bytes and sha256 (for a folder
+        blake3, see `digest_folder`). It depends on the content alone: it holds no path, host or
+        time. A synthetic source has no files.
 
     Raises
     ------

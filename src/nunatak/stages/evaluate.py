@@ -11,12 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nunatak import gallery
+from nunatak.dag import METRICS
 from nunatak.figures import markdown_table
 from nunatak.grid import Block, Window
 from nunatak.metrics.pointwise import skill
 from nunatak.ops.split import TEST
 from nunatak.products import Results
-from nunatak.provenance import write_text
+from nunatak.provenance import digest_file, write_text
 from nunatak.scores import Scores, halo
 from nunatak.sources.observations import Observations
 from nunatak.splits import labels
@@ -136,7 +137,7 @@ def evaluate(results: Results, data: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``table``, a DataFrame with one row a method and place.
+        The manifest: the digest of each file.
     """
     recipe, folder = results.recipe, results.folder / "evaluate"
     picks = Observations.open(results, data) if recipe.picks else None
@@ -146,7 +147,9 @@ def evaluate(results: Results, data: Path) -> dict[str, Any]:
     write_text(folder / "metrics.csv", frame.to_csv(index=False))
     write_text(folder / "metrics.md", _page(results, frame))
     gallery.draw(results, scores, folder)
-    return {"table": frame}
+    paths = [folder / name for name in METRICS]
+    results.keep(*paths)
+    return {"variables": {path.name: {"digest": digest_file(path)} for path in paths}}
 
 
 def _page(results: Results, frame: pd.DataFrame) -> str:

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nunatak.content import Manifest
 from nunatak.errors import DataError
 from nunatak.grid import Block, Window
 from nunatak.learn.checkpoint import load_network
-from nunatak.learn.inputs import Arrays, Inputs, Statistics
+from nunatak.learn.inputs import Arrays, Inputs
 from nunatak.learn.predict import keep_memory, predict
 from nunatak.ops.blend import Lattice
 from nunatak.ops.degrade import repeat
 from nunatak.ops.normalise import REACH
 from nunatak.products import Results
-from nunatak.provenance import Manifest
 from nunatak.store import Product
 
 
@@ -58,8 +58,8 @@ def infer(results: Results, method: str, member: int, block: Block) -> Manifest:
     if np.isnan(coarse).all():
         empty = np.full(block.core.at(scale).shape, np.nan, dtype=np.float32)
         return product.write(block, {recipe.target.variable: empty})
-    inputs = Inputs(results, Statistics.read(results.tiles / "statistics.json"), method)
-    network, halo = load_network(results, method, member)
+    network, halo, statistics = load_network(results, method, member)
+    inputs = Inputs(results, statistics, method)
     if halo + REACH > recipe.layout.step:
         raise DataError(
             f"{method}: a halo of {halo} coarse cells, and {REACH} more to fill gaps from",

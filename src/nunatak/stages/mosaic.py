@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nunatak.content import Manifest
 from nunatak.grid import Block
 from nunatak.ops.degrade import cells_of, repeat
 from nunatak.products import Results
-from nunatak.provenance import Manifest
 from nunatak.recipe import Constraint
 from nunatak.registry import POSTPROCESS
 

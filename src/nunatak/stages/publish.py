@@ -117,6 +117,8 @@ def provenance(results: Results, method: str) -> dict[str, Any]:
     blocks = recipe.layout.blocks()
     manifests = {b.name: read_json(results.manifest(f"mosaic/{method}", b.name)) for b in blocks}
     keys = sorted(recipe.sources)
+    for key in keys:
+        results.note(f"download/{key}", "files")
     downloads = {k: read_json(results.root / "download" / f"{k}.json") for k in keys}
     return {
         "product": f"{recipe.name}/{method}",
@@ -146,12 +148,17 @@ def _followed(results: Results, method: str) -> dict[str, Any]:
 def _model(results: Results, method: str, member: int) -> dict[str, Any]:
     if results.recipe.methods[method].train is None:
         return {"method": method, "trained": False}
-    return {"trained": True, **read_json(results.train(method, member) / "manifest.json")}
+    results.trained(method, member)
+    model = read_json(results.train(method, member) / "manifest.json")
+    if model.get("frozen"):
+        model["older_than_its_data"] = model["tiles"] != results.seen(method)
+    return {"trained": True, **model}
 
 
-def publish(results: Results, method: str, path: Path) -> dict[str, Any]:
-    """Write the product of a method as a COG at ``path`` and return its provenance record."""
+def publish(results: Results, method: str) -> dict[str, Any]:
+    """Write the product of a method as a COG to ``publish/`` and return its provenance record."""
     recipe, record = results.recipe, provenance(results, method)
+    path = results.folder / "publish" / f"{method}.tif"
     target = recipe.target
     tags = {
         "TITLE": f"{recipe.title} ({method})",
@@ -163,4 +170,5 @@ def publish(results: Results, method: str, path: Path) -> dict[str, Any]:
         "NUNATAK_VERSION": __version__,
     }
     write_cog(results.mosaic(method), path, recipe.mosaic.nodata, tags)
-    return record
+    results.keep(path)
+    return {**record, "variables": {"content": {"digest": record["content"]}}}

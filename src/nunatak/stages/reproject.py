@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from nunatak import units
+from nunatak.content import Manifest
 from nunatak.errors import DataError
 from nunatak.grid import Block
 from nunatak.ops.footprint import meets
 from nunatak.ops.warp import warp
 from nunatak.products import Results
-from nunatak.provenance import Manifest
 from nunatak.recipe import Role
 from nunatak.source import Elevation, Source, Variable
-from nunatak.sources.opening import open_source
+from nunatak.sources.opening import open_raster
 from nunatak.sources.raster import Raster
 
 Field = NDArray[np.float32]
@@ -103,11 +103,11 @@ def reproject(results: Results, role: str, block: Block, data: Path) -> Manifest
     """
     recipe, spec = results.recipe, results.recipe.roles[role]
     product, source = results.role(role).create(), results.recipe.sources[spec.source]
-    raster = open_source(results, spec.source, data)
+    raster = open_raster(results, spec.source, data)
     covers(raster, recipe.layout.fine)
     geoid = None
     if spec.geoid:
-        geoid = open_source(results, spec.geoid, data), recipe.sources[spec.geoid]
+        geoid = open_raster(results, spec.geoid, data), recipe.sources[spec.geoid]
     box = recipe.layout.geobox(product.layout.ratio, block.core)
     fields = onto(raster, source, spec, recipe.target.vertical_datum, box, geoid)
     return product.write(block, fields)

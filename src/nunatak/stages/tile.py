@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from nunatak import gallery
+from nunatak.content import digest_array
 from nunatak.errors import DataError
 from nunatak.grid import Block, Grid, Window
 from nunatak.ops.degrade import cells_of, repeat
-from nunatak.ops.normalise import fill_gaps
+from nunatak.ops.normalise import REACH, fill_gaps
 from nunatak.ops.split import NAMES, TEST, TRAIN, VALIDATION
 from nunatak.products import Results
-from nunatak.provenance import write_json
+from nunatak.provenance import digest_file, digest_json, write_json
 from nunatak.recipe import Recipe
 from nunatak.registry import NORMALISE
 from nunatak.splits import labels
+from nunatak.store import Product
 
 FITTED = 1000
 _COLUMNS: dict[str, Any] = {
@@ -139,7 +141,8 @@ def tile(results: Results) -> dict[str, Any]:
     Returns
     -------
     dict
-        The overlap report.
+        The manifest: the overlap report, and digests of the index, of the statistics and of what
+        training sees.
 
     Raises
     ------
@@ -152,11 +155,62 @@ def tile(results: Results) -> dict[str, Any]:
     _refuse_empty(index, recipe)
     report = overlap(index, recipe.tiles.size, recipe.tiles.context, gap(recipe))
     results.tiles.mkdir(parents=True, exist_ok=True)
+    fitted = statistics(results, index)
     index.to_parquet(results.tiles / "tiles.parquet", index=False)
     write_json(results.tiles / "overlap.json", report)
-    write_json(results.tiles / "statistics.json", statistics(results, index))
+    write_json(results.tiles / "statistics.json", fitted)
     gallery.split(results, index, results.tiles / "split.png")
-    return report
+    results.wrote(results.tiles / "tiles.parquet", results.tiles / "statistics.json")
+    results.keep(results.tiles / "overlap.json", results.tiles / "split.png")
+    variables = {
+        "tiles.parquet": digest_file(results.tiles / "tiles.parquet"),
+        "statistics.json": digest_json(fitted),
+        **training(results, index),
+    }
+    return {**report, "variables": {name: {"digest": d} for name, d in variables.items()}}
+
+
+def training(results: Results, index: pd.DataFrame) -> dict[str, str]:
+    """Digests of what training and validation see: the tiles, and of each product the cells in them.
+
+    A change of cells outside these tiles and their context changes none of them.
+    """
+    recipe, size = results.recipe, results.recipe.tiles.size
+    chosen = index[index["split"].isin((TRAIN, VALIDATION))]
+    corners = chosen[["row", "col"]].to_numpy(np.int64)
+    found = {"training": digest_json(chosen[["row", "col", "split"]].to_numpy().tolist())}
+    products = {"coarse": results.coarse, **{r: results.role(r) for r in recipe.conditions}}
+    context = {name: recipe.tiles.context + (REACH if name == "coarse" else 0) for name in products}
+    for name, product in {"target": results.role("target"), **products}.items():
+        halo = context.get(name, 0)
+        found[f"training/{name}"] = digest_json(
+            [
+                _digest_covered(product, block, _covered(corners, size, halo, block.core))
+                for block in recipe.layout.blocks()
+            ]
+        )
+    return found
+
+
+def _covered(
+    corners: NDArray[np.int64], size: int, halo: int, core: Window
+) -> NDArray[np.bool_]:
+    """The coarse cells of a block that lie in tiles grown by a halo."""
+    top, left = corners[:, 0] - halo - core.top, corners[:, 1] - halo - core.left
+    side, (rows, cols) = size + 2 * halo, core.shape
+    near = (top < rows) & (left < cols) & (top + side > 0) & (left + side > 0)
+    mask = np.zeros(core.shape, dtype=bool)
+    for row, col in zip(top[near], left[near], strict=True):
+        mask[max(row, 0) : row + side, max(col, 0) : col + side] = True
+    return mask
+
+
+def _digest_covered(product: Product, block: Block, mask: NDArray[np.bool_]) -> str:
+    if not mask.any():
+        return ""
+    values, ratio = product.read_all(block.core), product.layout.ratio
+    values[:, ~mask.repeat(ratio, 0).repeat(ratio, 1)] = np.nan
+    return digest_array(values)
 
 
 def _of_block(results: Results, block: Block) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +17,13 @@ from nunatak.errors import ConfigError
 from nunatak.figures import curves
 from nunatak.learn.checkpoint import Checkpoint, build, digest_state, load, reach, save
 from nunatak.learn.dataset import Chunks, Tiles
+from nunatak.learn.inputs import Statistics
 from nunatak.learn.loop import Run, Stop, fit
 from nunatak.learn.spec import Network
 from nunatak.learn.tasks import Setup
 from nunatak.ops.split import TRAIN, VALIDATION
 from nunatak.products import Results
-from nunatak.provenance import digest_file, read_json
+from nunatak.provenance import digest_json, read_json
 from nunatak.recipe import Recipe, Train
 from nunatak.registry import TASKS
 
@@ -49,19 +51,23 @@ def train(
     -------
     dict
         The manifest: method, member, samples, best_rmse (target's units), best_samples, halo
-        (coarse cells) and the digest of the model. Of a training that was stopped, only method,
-        member, samples and ``unfinished``: it wants to be called again.
+        (coarse cells) and the digests of the model and of what it was trained on. Of a training
+        that was stopped, only method, member, samples and ``unfinished``: it wants to be called
+        again.
 
     Raises
     ------
     ConfigError
-        If the method needs no training, the tiles have too little context for the network, or the
+        If the method needs no training, another model is to be kept, the tiles have too little context for the network, or the
         network sees farther than the buffer between splits.
     DataError
         If a split is empty or the training diverges.
     StoreError
         If the checkpoint of this key is damaged.
     """
+    spec = results.recipe.methods[method].train
+    if spec is not None and spec.freeze:
+        return _frozen(results, method, member, spec.freeze[member])
     with Stop(stop_after) as stop:
         run, state = _prepare(results, method, member, key)
         state = fit(run, state, stop)
@@ -70,13 +76,43 @@ def train(
         return {**who, "unfinished": True}
     best = _finish(results, run)
     curves(pd.read_csv(run.folder / "loss.csv"), run.folder / "loss.png")
+    _left(results, run.folder)
+    return _manifest(best)
+
+
+def _left(results: Results, folder: Path) -> None:
+    results.wrote(folder / "best.pt", folder / "loss.csv")
+    results.keep(folder / "loss.png")
+
+
+def _manifest(best: Checkpoint) -> dict[str, Any]:
+    model = digest_state(best.weights["network"])
     return {
-        **who,
+        "method": best.method,
+        "member": best.member,
+        "samples": best.recipe["methods"][best.method]["train"]["samples"],
         "best_rmse": best.best,
         "best_samples": best.best_samples,
         "halo": best.halo,
-        "model": digest_state(best.weights["network"]),
+        "model": model,
+        "tiles": best.tiles,
+        "variables": {"model": {"digest": digest_json([model, best.halo, best.statistics])}},
     }
+
+
+def _frozen(results: Results, method: str, member: int, wanted: str) -> dict[str, Any]:
+    """The manifest of a model that is kept, whatever became of its data, values or code."""
+    path = results.train(method, member) / "best.pt"
+    manifest = _manifest(load(path))
+    if not manifest["model"].startswith(wanted):
+        raise ConfigError(
+            f"methods.{method}.train.freeze is {wanted}, but {path} holds {manifest['model'][:16]}",
+            "the beginning of the digest of the model that is there",
+            "name that model, or put the checkpoint that you mean there",
+        )
+    curves(pd.read_csv(path.with_name("loss.csv")), path.with_name("loss.png"))
+    _left(results, path.parent)
+    return {**manifest, "frozen": True}
 
 
 def _prepare(results: Results, method: str, member: int, key: str) -> tuple[Run, Checkpoint]:
@@ -89,7 +125,8 @@ def _prepare(results: Results, method: str, member: int, key: str) -> tuple[Run,
     tiles, checks = (Tiles.open(results, method, s, chunks) for s in (TRAIN, VALIDATION))
     fabric = _fabric(spec)
     torch.manual_seed(seed)
-    network = build(results, method).to(fabric.device)
+    statistics = Statistics.read(results.tiles / "statistics.json")
+    network = build(results, method, statistics).to(fabric.device)
     _check(results, network)
     side = recipe.tiles.size * recipe.grid.scale
     setup = Setup(fabric, network, spec.losses, spec.lr, spec.clip, side, spec.batch)
@@ -145,7 +182,7 @@ def _origin(results: Results, method: str, member: int, key: str) -> Checkpoint:
         member=member,
         recipe=results.recipe.model_dump(mode="json"),
         statistics=read_json(results.tiles / "statistics.json"),
-        tiles=digest_file(results.tiles / "tiles.parquet"),
+        tiles=results.seen(method),
     )
 
 

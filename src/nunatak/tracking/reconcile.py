@@ -1,0 +1,103 @@
+"""Before Snakemake schedules: manifests are made to say what is done, and nothing else is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nunatak.tracking.steps import STAGES, Step
+from nunatak.tracking.trace import Trace, read_trace
+from nunatak.tracking.tracker import OWN, Tracker
+
+# Any time long past: inputs are never newer than outputs, whoever copied or touched the tree.
+_EPOCH = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A step that is not done, or that reads of one.
+
+    Parameters
+    ----------
+    step
+        The step.
+    reason
+        Why it must run; empty if it only reads of steps that must, and may come out the same.
+    """
+
+    step: Step
+    reason: str
+
+
+def reconcile(
+    recipes: Mapping[str, Mapping[str, Any]],
+    steps: Iterable[Step],
+    root: Path,
+    *,
+    change: bool = True,
+) -> list[Finding]:
+    """Remove the manifests of steps that are not done, and restore those of steps that are.
+
+    Only manifests and links to kept files change, all of which can be had back from the traces.
+    Restored files get one time a stage, so that Snakemake never finds an input newer than an
+    output.
+
+    Parameters
+    ----------
+    recipes
+        The recipes as JSON values, by their names.
+    steps
+        All steps, each after those that it reads.
+    root
+        The results root.
+    change
+        Whether anything is changed; else it is only found out.
+
+    Returns
+    -------
+    list of Finding
+        The steps that must or may run, in their order.
+    """
+    tracker, findings = Tracker(root), []
+    open_: set[str] = set()
+    expected: dict[Any, dict[str, Any]] = {}
+    seen: set[str] = set()
+    for step in steps:
+        if step.path in seen:
+            continue
+        seen.add(step.path)
+        kind = (step.stage, step.run, *(v for k, v in step.names.items() if k != "block"))
+        if kind not in expected:
+            expected[kind] = tracker.expected(step, recipes[step.run])
+        trace = read_trace(root, step.path)
+        follows = trace is not None and any(read.path in open_ for read in trace.reads)
+        reason = tracker.why(trace, expected[kind], reads=not follows)
+        if reason or follows:
+            open_.add(step.path)
+            findings.append(Finding(step, reason))
+        if change:
+            _settle(tracker, step, trace, bool(reason), follows)
+    return findings
+
+
+def _settle(tracker: Tracker, step: Step, trace: Trace | None, stale: bool, follows: bool) -> None:
+    if stale:
+        tracker.forget(step.path)
+    elif trace is not None and not follows:
+        tracker.restore(step.path, trace, _EPOCH + 1000.0 * STAGES.index(step.stage))
+
+
+def hold(root: Path) -> FileLock | None:
+    """Hold the results tree until the lock is released or the process ends; None if another does."""
+    path = root / OWN / "run.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock

@@ -1,0 +1,155 @@
+"""A step: one job of the workflow by its name, and the values of the recipe that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nunatak import registry
+from nunatak.provenance import digest_json
+
+_SOURCE = ("files", "reader", "variables", "crs", "vertical_datum")
+
+
+def _of(source: str) -> list[str]:
+    """What of a source tells its values; not its title, licence or citation."""
+    return [f"sources.{{{source}}}.{key}" for key in _SOURCE]
+
+
+READS: dict[str, tuple[str, ...]] = {
+    "download": ("sources.{source}.files", "sources.{source}.auth"),
+    "scan": ("used.{source}", *_of("source")),
+    "reproject": ("grid", "target.vertical_datum", "roles.{role}", *_of("source"), *_of("geoid")),
+    "degrade": ("grid", "coarse", "target"),
+    "tile": ("grid", "coarse", "conditions", "split", "tiles", "target"),
+    "train": (
+        *("grid", "target", "conditions", "tiles", "split", "infer.energy"),
+        *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.train"),
+    ),
+    "infer": (
+        *("grid", "target", "infer", "conditions"),
+        *("methods.{method}.model", "methods.{method}.conditions"),
+    ),
+    "mosaic": ("grid", "target", "methods.{method}.members", "methods.{method}.constraints"),
+    "publish": ("title", "summary", "grid", "target", "mosaic", "sources", "methods.{method}"),
+    "evaluate": ("title", "grid", "target", "coarse", "products", "split", "picks", "evaluate"),
+}
+STAGES = tuple(READS)
+
+PATHS = {
+    "download": "download/{source}",
+    "scan": "{run}/scan/{source}",
+    "reproject": "{run}/reproject/{role}/{block}",
+    "degrade": "{run}/degrade/coarse/{block}",
+    "tile": "{run}/tile/manifest",
+    "train": "{run}/train/{method}/{member}/manifest",
+    "infer": "{run}/infer/{method}/{member}/{block}",
+    "mosaic": "{run}/mosaic/{method}/{block}",
+    "publish": "{run}/publish/{method}.provenance",
+    "evaluate": "{run}/evaluate/manifest",
+}
+
+_OPERATIONS = {
+    "reader": registry.READERS,
+    "degrade": registry.DEGRADE,
+    "by": registry.SPLITS,
+    "normalise": registry.NORMALISE,
+    "model": registry.MODELS,
+    "losses": registry.LOSSES,
+    "task": registry.TASKS,
+    "critic": registry.CRITICS,
+    "constraints": registry.POSTPROCESS,
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job: a stage and the wildcards that tell it from the stage's other jobs.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    run
+        Name of the run in results.
+    names
+        ``source``, ``role``, ``method``, ``member`` and ``block``, as far as the stage has them.
+    """
+
+    stage: str
+    run: str
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """Where its manifest lies below the results root, without a suffix."""
+        return PATHS[self.stage].format(run=self.run, **self.names)
+
+    def manifest(self, root: Path) -> Path:
+        """The file that says that the step is done."""
+        return root / f"{self.path}.json"
+
+    def values(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a recipe (a JSON value) the step reads, by dotted path."""
+        role = recipe["roles"].get(self.names.get("role"), {})
+        named = {"source": role.get("source"), "geoid": role.get("geoid"), **self.names}
+        paths = [path.format(**{"method": None, **named}) for path in READS[self.stage]]
+        known = {**recipe, "used": used(recipe)}
+        return {path: _at(known, path) for path in self._frozen(recipe) or paths}
+
+    def _frozen(self, recipe: Mapping[str, Any]) -> list[str]:
+        """The one value that a frozen training follows from: which model is kept."""
+        path = f"methods.{self.names.get('method')}.train.freeze"
+        return [path] if self.stage == "train" and _at(recipe, path) else []
+
+    def digests(self, recipe: Mapping[str, Any]) -> dict[str, str]:
+        """The digest of each value that the step reads."""
+        return {path: digest_json(value) for path, value in self.values(recipe).items()}
+
+    def modules(self, recipe: Mapping[str, Any]) -> list[str]:
+        """The stage's module, and those of the operations that its values name."""
+        if self._frozen(recipe):
+            return []
+        found = {f"nunatak.stages.{self.stage}"}
+        for path, value in self.values(recipe).items():
+            found |= set(_operations(value, path.split(".")))
+        return sorted(found)
+
+
+def used(recipe: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The variables that a recipe's roles take of each gridded source, sorted."""
+    found: dict[str, set[str]] = {}
+    for role in recipe["roles"].values():
+        found.setdefault(role["source"], set()).update(role["variables"])
+        if role.get("geoid"):
+            found.setdefault(role["geoid"], set()).add("geoid")
+    return {source: sorted(names) for source, names in found.items()}
+
+
+def _at(value: Any, path: str) -> Any:
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _operations(value: Any, keys: list[str]) -> Iterator[str]:
+    """Modules of the operations in a value, told by the nearest key that names their kind."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _operations(item, keys)
+    if not isinstance(value, Mapping):
+        kind = keys[-1] if keys[-1] == "critic" else ""
+        if kind and isinstance(value, str):
+            yield _module(kind, value)
+        return
+    if isinstance(value.get("op"), str):
+        kind = next(key for key in reversed(keys) if key in _OPERATIONS)
+        yield _module(kind, value["op"])
+    for key, item in value.items():
+        yield from _operations(item, [*keys, key])
+
+
+def _module(kind: str, name: str) -> str:
+    return _OPERATIONS[kind].path(name).partition(":")[0]

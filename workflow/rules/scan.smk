@@ -1,0 +1,16 @@
+rule scan:
+    input:
+        inputs("scan"),
+    output:
+        f"{RESULTS}/{{run}}/scan/{{source}}.json",
+    log:
+        f"{RESULTS}/logs/{{run}}/scan/{{source}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/{{run}}/scan/{{source}}.tsv"
+    conda:
+        "../../envs/geo.yaml"
+    message:
+        "{wildcards.run}: scan {wildcards.source}"
+    shell:
+        f"python -m nunatak scan --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        f" --results {RESULTS} --data {DATA} --source {{wildcards.source}} > {{log}} 2>&1"
