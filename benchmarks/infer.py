@@ -21,17 +21,19 @@ from itertools import product, repeat
 from pathlib import Path
 
 import torch
-from memory import apart, bed, ground, untrained
+from memory import apart, bed, untrained
 from torch import Tensor
 
-from nunatak.grid import Window
+from nunatak.grid import Block, Window
 from nunatak.learn.checkpoint import load_network
 from nunatak.learn.inputs import Inputs, Statistics
 from nunatak.learn.predict import keep_memory, parts
 from nunatak.learn.spec import Network
 from nunatak.ops.blend import Lattice
 from nunatak.products import Results
+from nunatak.stages.degrade import degrade
 from nunatak.stages.infer import infer
+from nunatak.stages.reproject import reproject
 from nunatak.stages.tile import tile
 
 METHOD = "residual"
@@ -93,6 +95,13 @@ def alone(kind: str, results: Results, threads: int) -> tuple[float, float]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(line, kind, results, threads).result()
+
+
+def ground(results: Results, block: Block) -> None:
+    """Everything of a block that the stage reads."""
+    for role in results.recipe.roles:
+        reproject(results, role, block, Path())
+    degrade(results, block)
 
 
 def prepared(folder: Path, side: int) -> Results:

@@ -5,7 +5,7 @@ maps are of the synthetic world at 250 m, with the bed recipe in blocks of 2048 
 bicubic and residual. What is measured are the commands of the workflow's rules, each in a process
 of its own and with one thread, as a job. Stages that work by block run on a corner, an edge and a
 middle block, and the largest peak counts; tile, publish and evaluate read the whole map, whose
-other blocks were filled by the same stages before. The residual network is not trained: its weights
+other blocks were filled by the same jobs before. The residual network is not trained: its weights
 are random, and its halo is that of the trained network of the recipe unless it measures wider.
 """
 
@@ -24,11 +24,13 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+from nunatak import cli, jobs
 from nunatak.config import Run, load_recipe, save
 from nunatak.grid import Block
 from nunatak.products import Results
 from nunatak.recipe import Recipe
 from nunatak.sources.catalogue import load_sources
+from nunatak.tracking.steps import Step
 
 CONFIG = Path(__file__).parent.parent / "config"
 METHODS = ("bicubic", "residual")
@@ -53,43 +55,49 @@ def untrained(results: Results) -> None:
     import torch
 
     from nunatak.learn.checkpoint import Checkpoint, build, reach, save
-    from nunatak.provenance import read_json, write_json
+    from nunatak.learn.inputs import Statistics
+    from nunatak.provenance import read_json
 
     folder, recipe = results.train("residual", 0), results.recipe.model_dump(mode="json")
     torch.manual_seed(0)
-    network = build(results, "residual")
-    torch.nn.init.normal_(network.get_parameter("last.weight"), std=0.05)
     statistics = read_json(results.tiles / "statistics.json")
+    network = build(results, "residual", Statistics.of(statistics))
+    torch.nn.init.normal_(network.get_parameter("last.weight"), std=0.05)
     weights = {"network": network.state_dict()}
     halo = max(HALO, reach(results, network))
     made = Checkpoint("", "residual", 0, recipe, statistics, "", weights=weights, halo=halo)
     save(folder / "best.pt", made)
-    write_json(folder / "manifest.json", {"method": "residual", "member": 0, "halo": halo})
+    results.wrote(folder / "best.pt")
+
+
+def trained(results: Results) -> None:
+    """Commit that checkpoint as the training's, for the jobs that read it."""
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        untrained(tree)
+        return {"method": "residual", "variables": {"model": {"digest": key}}}
+
+    names = {"method": "residual", "member": "0"}
+    step = Step("train", results.recipe.name, names)
+    jobs.run(step, results.folder / "recipe.json", results.root, work)
 
 
 def ground(results: Results, block: Block) -> None:
-    """Everything of a block that needs no network."""
-    from nunatak.stages.degrade import degrade
-    from nunatak.stages.reproject import reproject
-
+    """Everything of a block that needs no network, as jobs."""
+    recipe, root = results.folder / "recipe.json", results.root
     for role in results.recipe.roles:
-        reproject(results, role, block, Path())
-    degrade(results, block)
+        cli.reproject(recipe, root, root, role, block.name)
+    cli.degrade(recipe, root, block.name)
 
 
 def product(results: Results, block: Block) -> None:
-    """Everything of a block that needs one."""
+    """Everything of a block that needs one, as jobs."""
     import torch
-
-    from nunatak.provenance import write_text
-    from nunatak.stages.infer import infer
-    from nunatak.stages.mosaic import mosaic
 
     torch.set_num_threads(1)
     for method in METHODS:
-        infer(results, method, 0, block)
-        manifest = mosaic(results, method, block)
-        write_text(results.manifest(f"mosaic/{method}", block.name), manifest.to_json())
+        cli.infer(results.folder / "recipe.json", results.root, method, 0, block.name)
+        cli.mosaic(results.folder / "recipe.json", results.root, method, block.name)
 
 
 def apart(task: Callable[..., object], *arguments: Iterable[Any]) -> None:
@@ -115,8 +123,7 @@ class Meter:
         """Run one command; the first word of the label is the stage."""
         stage = label.split()[0]
         given = {"recipe": self.results.folder / "recipe.json", **options}
-        if stage != "download":
-            given["results"] = self.results.root
+        given["results"] = self.results.root
         command = [sys.executable, "-m", "nunatak", stage]
         command += [text for name, value in given.items() for text in (f"--{name}", str(value))]
         start = time.perf_counter()
@@ -136,25 +143,24 @@ def measured(side: int, folder: Path) -> dict[str, tuple[float, float]]:
     save(recipe, folder)
     rows, cols = recipe.layout.tiling
     chosen = [f"{row}_{col}" for row, col in ((0, 0), (0, cols // 2), (rows // 2, cols // 2))]
-    data, done = folder, folder / "done.json"
     for source in recipe.sources:
-        place = folder / "download" / f"{source}.json"
-        meter.run("download", source=source, data=data, out=place)
+        meter.run("download", source=source, data=folder)
+    meter.run("scan", source=recipe.roles["target"].source, data=folder)
     blocks = list(recipe.layout.blocks())
-    apart(ground, repeat(results), blocks)
     for block in chosen:
         for role in recipe.roles:
-            meter.run(f"reproject {role}", role=role, block=block, data=data, out=done)
-        meter.run("degrade", block=block, out=done)
+            meter.run(f"reproject {role}", role=role, block=block, data=folder)
+        meter.run("degrade", block=block)
+    apart(ground, repeat(results), blocks)
     meter.run("tile")
-    apart(untrained, [results])
-    apart(product, repeat(results), blocks)
+    apart(trained, [results])
     for method in METHODS:
         for block in chosen:
-            meter.run(f"infer {method}", method=method, member="0", block=block, out=done)
-            meter.run(f"mosaic {method}", method=method, block=block, out=done)
-    meter.run("publish", method=METHODS[-1], out=folder / "map.tif", record=folder / "map.json")
-    meter.run("evaluate", data=data)
+            meter.run(f"infer {method}", method=method, member="0", block=block)
+            meter.run(f"mosaic {method}", method=method, block=block)
+    apart(product, repeat(results), blocks)
+    meter.run("publish", method=METHODS[-1])
+    meter.run("evaluate", data=folder)
     return meter.found
 
 

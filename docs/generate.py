@@ -12,9 +12,11 @@ import inspect
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import yaml
+from typer.models import ArgumentInfo
 
 from nunatak import registry
 from nunatak.cli import app
@@ -185,11 +187,12 @@ def command(callback: Callable[..., Any]) -> str:
     hints = get_type_hints(callback, include_extras=True)
     for name, parameter in inspect.signature(callback).parameters.items():
         plain, option = get_args(hints[name])
-        flags = option.param_decls or [f"--{name.replace('_', '-')}"]
+        argument = isinstance(option, ArgumentInfo)
+        flags = option.param_decls or [name.upper() if argument else f"--{name.replace('_', '-')}"]
         needed = parameter.default is inspect.Parameter.empty
         value = "**required**" if needed else f"`{parameter.default}`"
-        type_ = getattr(plain, "__name__", str(plain)).lower()
-        rows.append([f"`{', '.join(flags)}`", type_, value, option.help or ""])
+        types = [each.__name__ for each in get_args(plain) or (plain,) if each is not NoneType]
+        rows.append([f"`{', '.join(flags)}`", " or ".join(types).lower(), value, option.help or ""])
     heading = f"## `nunatak {callback.__name__}`\n\n{inspect.getdoc(callback)}"
     return f"{heading}\n\n{table(['option', 'type', 'default', 'meaning'], rows)}"
 

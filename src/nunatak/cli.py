@@ -33,6 +33,12 @@ Role = Annotated[str, typer.Option(help="A role of the recipe.")]
 Method = Annotated[str, typer.Option(help="A method of the recipe.")]
 Member = Annotated[int, typer.Option(help="Which member of the ensemble.")]
 BlockName = Annotated[str, typer.Option("--block", help="A block, as row_col.")]
+ConfigFile = Annotated[Path, typer.Option("--configfile", help="The configuration.")]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Threads that read; one a core if not given.")
+]
+
+RESULTS, CONFIG = Path("results"), Path("config/config.yaml")
 
 
 @app.command()
@@ -169,6 +175,82 @@ def evaluate(recipe: RecipeFile, results: ResultsRoot, data: DataRoot) -> None:
         return stage(tree, data)
 
     _run("evaluate", recipe, results, work)
+
+
+@app.command()
+def status(configfile: ConfigFile = CONFIG) -> None:
+    """Say what the next run makes and why, and what may follow from that; nothing is run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from nunatak.commands.status import status as find
+    from nunatak.commands.tree import configured
+
+    settings, recipes = configured(configfile)
+    found = find(recipes, Path(settings.results))
+    for line in found.lines():
+        typer.echo(line)
+    if found.findings:
+        table = Table("stage", "steps", "done", "must run", "may follow")
+        for row in found.table():
+            table.add_row(*map(str, row))
+        Console().print(table)
+
+
+@app.command()
+def verify(results: ResultsRoot = RESULTS, jobs: Jobs = None) -> None:
+    """Compare every file of a results tree with what its job wrote; exit status 1 on a fault."""
+    from nunatak.commands.verify import verify as check
+
+    report = check(results, jobs)
+    for line in (*report.faults, report):
+        typer.echo(line)
+    raise typer.Exit(bool(report.faults))
+
+
+@app.command()
+def repair(
+    results: ResultsRoot = RESULTS,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+) -> None:
+    """Remove what `verify` finds damaged, so that the next run makes it again, and nothing else."""
+    from nunatak.commands.repair import repair as mend
+
+    for line in mend(results, dry=dry_run):
+        typer.echo(line)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A results tree.")],
+    b: Annotated[Path, typer.Argument(help="Another one.")],
+    map_file: Annotated[Path | None, typer.Option("--map", help="A figure to draw, PNG.")] = None,
+) -> None:
+    """Say which blocks differ between two results trees; exit status 1 if any does."""
+    from nunatak.commands.diff import compare, draw
+
+    found = compare(a, b)
+    for line in (line for each in found for line in each.lines()):
+        typer.echo(line)
+    if map_file is not None:
+        draw(found, map_file, f"A: {a}, B: {b}")
+    raise typer.Exit(not all(each.equal for each in found))
+
+
+@app.command()
+def gc(
+    configfile: ConfigFile = CONFIG,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it.")] = False,
+) -> None:
+    """List what no recipe of a configuration asks for and what killed jobs left, with sizes."""
+    from nunatak.commands.gc import collect
+    from nunatak.commands.tree import configured
+
+    settings, recipes = configured(configfile)
+    for line in collect(Path(settings.results), recipes, delete=delete):
+        typer.echo(line)
 
 
 @app.command()

@@ -17,7 +17,6 @@ from nunatak.source import Model, Name, Source
 from nunatak.sources.catalogue import load_sources, local_paths, read_yaml
 from nunatak.validation import explain
 
-
 _PATH = re.compile(r"[\w./][\w./+@=-]*")
 _TAKEN = ("benchmarks", "download", "logs")
 

@@ -67,6 +67,8 @@ def _compute(
     ledger = Ledger(tracker, recording=step.stage != "train")
     manifest = work(Results(saved(recipe), tracker.root, ledger), digest_json(expected))
     files = physical(tracker.root, ledger.files)
-    trace = Trace(**expected, reads=ledger.reads, files=files, links=ledger.links, manifest=manifest)
+    trace = Trace(
+        **expected, reads=ledger.reads, files=files, links=ledger.links, manifest=manifest
+    )
     write_trace(tracker.root, step.path, trace)
     tracker.restore(step.path, trace)

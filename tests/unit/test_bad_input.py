@@ -31,15 +31,16 @@ from tests import small
 from tests.servers import Page, Server, http
 
 from nunatak.config import merge, save
+from nunatak.content import Manifest
 from nunatak.errors import ConfigError, DataError, SourceError, StoreError
 from nunatak.grid import Window
 from nunatak.learn.checkpoint import load, load_network
 from nunatak.products import Results
-from nunatak.provenance import Manifest, read_json, write_json
+from nunatak.provenance import read_json, write_json
 from nunatak.source import Source
 from nunatak.sources import transport
 from nunatak.stages.degrade import degrade
-from nunatak.stages.download import download
+from nunatak.stages.download import fetched
 from nunatak.stages.infer import infer
 from nunatak.stages.publish import publish
 from nunatak.stages.reproject import reproject
@@ -153,11 +154,11 @@ def test_a_crs_without_an_authority_code_goes_from_file_to_product(tmp_path: Pat
         manifest = results.mosaic("bicubic").create().write(block, {"bed": part})
         path = results.manifest("mosaic/bicubic", block.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(manifest.to_json())
+        write_json(path, manifest.to_dict())
     (results.root / "download").mkdir()
     (results.root / "download" / "world.json").write_text('{"source": "world", "files": []}')
-    publish(results, "bicubic", tmp_path / "out.tif")
-    with rasterio.open(tmp_path / "out.tif") as file:
+    publish(results, "bicubic")
+    with rasterio.open(results.folder / "publish" / "bicubic.tif") as file:
         assert file.crs.to_epsg() is None
         assert file.crs.to_dict()["lon_0"] == 17
         np.testing.assert_array_equal(file.read(1), relief())
@@ -268,7 +269,7 @@ def test_nothing_or_a_web_page_instead_of_data_is_refused_and_not_kept(
 ) -> None:
     site.pages["/bed.tif"] = page
     with pytest.raises(SourceError) as caught:
-        download(remote(site.url("/bed.tif")), "world", tmp_path / "world", data_root=tmp_path)
+        fetched(remote(site.url("/bed.tif")), "world", tmp_path / "world", data_root=tmp_path)
     assert "/bed.tif" in caught.value.what
     assert caught.value.expected
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -284,7 +285,7 @@ def test_a_member_that_leaves_its_folder_is_never_written(
     site.pages["/bed.zip"] = Page(packed.getvalue())
     folder = tmp_path / "a" / "b" / "world"
     with pytest.raises(SourceError):
-        download(remote(site.url("/bed.zip"), member), "world", folder, data_root=tmp_path)
+        fetched(remote(site.url("/bed.zip"), member), "world", folder, data_root=tmp_path)
     assert not list(tmp_path.rglob("out.tif"))
 
 
@@ -294,7 +295,7 @@ def test_the_command_says_what_is_wrong_and_commits_nothing(tmp_path: Path) -> N
     recipe = save(results.recipe, results.root)
     options = {
         **{"--recipe": recipe, "--results": results.root, "--data": tmp_path, "--role": "target"},
-        **{"--block": "0_0", "--out": tmp_path / "0_0.json"},
+        **{"--block": "0_0"},
     }
     given = [str(part) for pair in options.items() for part in pair]
     run = subprocess.run(
@@ -304,7 +305,9 @@ def test_the_command_says_what_is_wrong_and_commits_nothing(tmp_path: Path) -> N
     assert re.search(r"^error: .*a\.tif", run.stderr, re.MULTILINE)
     assert "expected: a raster that GDAL can read" in run.stderr
     assert "Traceback" not in run.stderr
-    assert not (tmp_path / "0_0.json").exists()
+    left = {path.suffix for path in results.root.rglob("*") if path.is_file()}
+    assert left <= {"", ".json", ".lock"}
+    assert not results.manifest("reproject/target", "0_0").exists()
 
 
 # Trainings

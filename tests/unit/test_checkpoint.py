@@ -12,7 +12,8 @@ import torch
 from blake3 import blake3
 
 from nunatak.errors import StoreError
-from nunatak.learn.checkpoint import Checkpoint, build, digest_state, load, load_network, save
+from nunatak.learn.checkpoint import Checkpoint, digest_state, load, load_network, save
+from nunatak.learn.inputs import Statistics
 from nunatak.products import Results
 from nunatak.provenance import read_json
 
@@ -128,7 +129,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def trained(results: Results) -> Checkpoint:
     torch.manual_seed(4)
-    network = build(results, "net")
+    network = tiny.built(results)
     statistics = read_json(results.tiles / "statistics.json")
     return replace(
         checkpoint(), weights={"network": network.state_dict()}, statistics=statistics, halo=3
@@ -138,14 +139,14 @@ def trained(results: Results) -> Checkpoint:
 def test_the_network_of_a_trained_member_is_its_best_in_evaluation_mode(results: Results) -> None:
     given = trained(results)
     save(results.train("net", 0) / "best.pt", given)
-    network, halo = load_network(results, "net", 0)
+    network, halo, _ = load_network(results, "net", 0)
     assert digest_state(network.state_dict()) == digest_state(given.weights["network"])
     assert halo == 3
     assert not network.training
 
 
 def test_a_method_without_training_is_built_and_measured(results: Results) -> None:
-    network, halo = load_network(results, "plain", 0)
+    network, halo, _ = load_network(results, "plain", 0)
     assert 1 <= halo <= 3
     assert not network.training
 
@@ -156,9 +157,10 @@ def test_an_unfinished_member_is_refused(results: Results) -> None:
         load_network(results, "net", 1)
 
 
-def test_weights_of_another_normalisation_are_refused(results: Results) -> None:
+def test_inputs_are_normalised_as_in_training_whatever_the_tiles_say_now(
+    results: Results,
+) -> None:
     given = trained(results)
     other = json.loads(json.dumps({**given.statistics, "mean": 0.0}))
     save(results.train("net", 2) / "best.pt", replace(given, statistics=other))
-    with pytest.raises(StoreError, match="normalisation"):
-        load_network(results, "net", 2)
+    assert load_network(results, "net", 2)[2] == Statistics.of(other)

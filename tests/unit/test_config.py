@@ -11,10 +11,11 @@ import pytest
 import yaml
 from tests import small
 
-from nunatak.config import READS, digest, load, merge, save, saved
+from nunatak.config import load, merge, save, saved, values
 from nunatak.errors import ConfigError
 from nunatak.grid import Window
 from nunatak.recipe import Recipe
+from nunatak.tracking.steps import READS, Step
 
 PICKS = {
     **small.SOURCE,
@@ -301,11 +302,18 @@ FULL: dict[str, Any] = {
 }
 
 
-def digests(recipe: Recipe) -> dict[str, str]:
-    """The digest of every stage, for each of its roles or methods."""
+def digest(recipe: Recipe, stage: str, **names: str) -> dict[str, str]:
+    """The digests of the values that a stage reads."""
+    return Step(stage, "small", names).digests(values(recipe))
+
+
+def digests(recipe: Recipe) -> dict[str, dict[str, str]]:
+    """The digests of every stage, for each of its sources, roles or methods."""
     found = {}
     for stage in READS:
-        if stage == "reproject":
+        if stage in ("download", "scan"):
+            found[stage] = digest(recipe, stage, source="world")
+        elif stage == "reproject":
             found |= {f"{stage} {r}": digest(recipe, stage, role=r) for r in recipe.roles}
         elif stage in ("train", "infer", "mosaic", "publish"):
             methods = ["net"] if stage == "train" else list(recipe.methods)
@@ -317,26 +325,33 @@ def digests(recipe: Recipe) -> dict[str, str]:
 
 ROLES = {"reproject target", "reproject surface"}
 PUBLISHED = {"publish bicubic", "publish net"}
+INFERRED = {"infer bicubic", "infer net"}
 MOSAICS = {"mosaic bicubic", "mosaic net"}
 READ_BY: list[tuple[dict[str, Any], set[str]]] = [
     ({"title": "Other"}, {*PUBLISHED, "evaluate"}),
     ({"summary": "Other"}, PUBLISHED),
-    ({"target": {"long_name": "other"}}, {"degrade", *MOSAICS, *PUBLISHED, "evaluate"}),
+    ({"target": {"long_name": "other"}}, {"degrade", *INFERRED, *MOSAICS, *PUBLISHED, "evaluate"}),
     (
         {"target": {"vertical_datum": "ellipsoid"}},
-        {*ROLES, "degrade", *MOSAICS, *PUBLISHED, "evaluate"},
+        {*ROLES, "degrade", *INFERRED, *MOSAICS, *PUBLISHED, "evaluate"},
     ),
-    ({"grid": {"block": 64}}, {*ROLES, "degrade", "tile", *PUBLISHED}),
+    (
+        {"grid": {"block": 64}},
+        {*ROLES, "degrade", "tile", "train net", *INFERRED, *MOSAICS, *PUBLISHED, "evaluate"},
+    ),
     ({"roles": {"surface": {"resampling": "cubic"}}}, {"reproject surface"}),
     ({"sources": {"world": {"citation": "Other"}}}, PUBLISHED),
-    ({"coarse": {"degrade": {"args": {"min_valid": 0.9}}}}, {"degrade", "tile"}),
+    ({"coarse": {"degrade": {"args": {"min_valid": 0.9}}}}, {"degrade", "tile", "evaluate"}),
     ({"conditions": []}, {"tile", "train net", "infer bicubic", "infer net"}),
     ({"split": {"buffer": 1000}}, {"tile", "train net", "evaluate"}),
     ({"tiles": {"stride": 1}}, {"tile", "train net"}),
-    ({"methods": {"net": {"model": {"args": {"width": 9}}}}}, {"train net", "infer net"}),
-    ({"methods": {"net": {"train": {"lr": 0.02}}}}, {"train net"}),
-    ({"methods": {"net": {"constraints": [{"op": "block_mean"}]}}}, {"mosaic net"}),
-    ({"methods": {"net": {"conditions": []}}}, {"train net", "infer net"}),
+    (
+        {"methods": {"net": {"model": {"args": {"width": 9}}}}},
+        {"train net", "infer net", "publish net"},
+    ),
+    ({"methods": {"net": {"train": {"lr": 0.02}}}}, {"train net", "publish net"}),
+    ({"methods": {"net": {"constraints": [{"op": "block_mean"}]}}}, {"mosaic net", "publish net"}),
+    ({"methods": {"net": {"conditions": []}}}, {"train net", "infer net", "publish net"}),
     ({"infer": {"window": 9}}, {"infer bicubic", "infer net"}),
     ({"infer": {"energy": 0.9}}, {"train net", "infer bicubic", "infer net"}),
     ({"mosaic": {"nodata": -32767}}, PUBLISHED),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
@@ -11,8 +10,8 @@ from hypothesis import strategies as st
 from tests import small
 
 from nunatak import dag
-from nunatak.config import READS
 from nunatak.recipe import Recipe
+from nunatak.tracking.steps import STAGES
 
 TRAIN = {
     "task": {"op": "supervised"},
@@ -41,33 +40,14 @@ def full(rows: int = 16, cols: int = 24, step: int = 8, **change: Any) -> Recipe
     return small.recipe(**{**FULL, "grid": grid, **change})
 
 
-OUTPUTS = {
-    "reproject": r"reproject/(?P<role>[a-z]+)/(?P<block>\d+_\d+)\.json",
-    "degrade": r"degrade/coarse/(?P<block>\d+_\d+)\.json",
-    "tile": r"tile/(tiles\.parquet|(statistics|overlap)\.json|split\.png)",
-    "train": r"train/(?P<method>[a-z]+)/(?P<member>\d)/(manifest\.json|loss\.png)",
-    "infer": r"infer/(?P<method>[a-z]+)/(?P<member>\d)/(?P<block>\d+_\d+)\.json",
-    "mosaic": r"mosaic/(?P<method>[a-z]+)/(?P<block>\d+_\d+)\.json",
-    "publish": r"publish/(?P<method>[a-z]+)\.(tif|provenance\.json)",
-    "evaluate": r"evaluate/(metrics\.(csv|md)|(panels|map|spectra)\.png)",
-}
-
-
-def job(path: str) -> tuple[str, dict[str, str]]:
-    """The stage and names of the job that makes an output, as the rules' patterns tell them."""
-    found = [(s, re.fullmatch(f"small/{pattern}", path)) for s, pattern in OUTPUTS.items()]
-    ((stage, match),) = [(s, m) for s, m in found if m]
-    return stage, match.groupdict()
-
-
-def jobs(recipe: Recipe) -> dict[str, tuple[str, dict[str, str]]]:
-    """Every output of a recipe, and the job that makes it."""
-    return {path: job(path) for path in dag.outputs(recipe)}
-
-
 def reads(recipe: Recipe) -> dict[str, list[str]]:
-    """What every job reads, by what commits it."""
-    return {out: dag.inputs(recipe, stage, **names) for out, (stage, names) in jobs(recipe).items()}
+    """What every step reads, by its path."""
+    return {s.path: dag.inputs(recipe, s.stage, **s.names) for s in dag.steps(recipe)}
+
+
+def stages(recipe: Recipe) -> dict[str, str]:
+    """The stage of every step, by its path."""
+    return {step.path: step.stage for step in dag.steps(recipe)}
 
 
 sizes = st.integers(1, 20)
@@ -75,13 +55,13 @@ sizes = st.integers(1, 20)
 
 @given(rows=sizes, cols=sizes, step=st.integers(2, 9))
 @settings(max_examples=25)
-def test_what_a_job_reads_another_one_makes(rows: int, cols: int, step: int) -> None:
+def test_what_a_job_reads_an_earlier_one_makes(rows: int, cols: int, step: int) -> None:
     recipe = full(rows, cols, step)
-    made = {*jobs(recipe), *(f"download/{source}.json" for source in recipe.sources)}
-    for out, read in reads(recipe).items():
-        assert set(read) <= made, out
-        assert len(read) == len(set(read)), out
-        assert out not in read
+    made: set[str] = set()
+    for path, read in reads(recipe).items():
+        assert set(read) <= made, path
+        assert len(read) == len(set(read)), path
+        made.add(path)
 
 
 @given(rows=sizes, cols=sizes, step=st.integers(2, 9))
@@ -90,24 +70,22 @@ def test_every_output_of_every_job_is_asked_for_once(rows: int, cols: int, step:
     recipe = full(rows, cols, step)
     outputs = dag.outputs(recipe)
     assert len(outputs) == len(set(outputs))
+    assert {f"{path}.json" for path in stages(recipe)} <= set(outputs)
     blocks = len(list(recipe.layout.blocks()))
     expected = {
-        **{"reproject": 3 * blocks, "degrade": blocks, "tile": 4, "train": 3 * 2},
-        **{"infer": 4 * blocks, "mosaic": 2 * blocks, "publish": 2 * 2, "evaluate": 5},
+        **{"download": 3, "scan": 2, "reproject": 3 * blocks, "degrade": blocks, "tile": 1},
+        **{"train": 3, "infer": 4 * blocks, "mosaic": 2 * blocks, "publish": 2, "evaluate": 1},
     }
-    assert Counter(stage for stage, _ in jobs(recipe).values()) == expected
+    assert Counter(stages(recipe).values()) == expected
 
 
 @given(rows=sizes, cols=sizes, step=st.integers(2, 9))
 @settings(max_examples=25)
 def test_jobs_can_be_put_in_an_order(rows: int, cols: int, step: int) -> None:
-    stages = list(READS)
     recipe = full(rows, cols, step)
-    made = jobs(recipe)
-    for out, read in reads(recipe).items():
-        for path in read:
-            if path in made:
-                assert stages.index(made[path][0]) < stages.index(made[out][0]), (out, path)
+    of = stages(recipe)
+    for path, read in reads(recipe).items():
+        assert all(STAGES.index(of[r]) < STAGES.index(of[path]) for r in read), path
 
 
 @given(rows=sizes, cols=sizes, step=st.integers(2, 9), data=st.data())
@@ -128,9 +106,9 @@ def test_infer_reads_exactly_the_blocks_around_its_own(
     read = dag.inputs(recipe, "infer", method="net", member="2", block=f"{row}_{col}")
     for product in ("degrade/coarse", "reproject/surface"):
         prefix = f"small/{product}/"
-        found = {path.removeprefix(prefix)[:-5] for path in read if path.startswith(prefix)}
+        found = {path.removeprefix(prefix) for path in read if path.startswith(prefix)}
         assert found == around
-    assert [path for path in read if "/train/" in path] == ["small/train/net/2/manifest.json"]
+    assert [path for path in read if "/train/" in path] == ["small/train/net/2/manifest"]
 
 
 def test_only_the_conditions_of_a_method_are_read() -> None:
@@ -142,19 +120,21 @@ def test_only_the_conditions_of_a_method_are_read() -> None:
 def test_mosaic_reads_its_own_block_of_every_member_and_constraint() -> None:
     read = dag.inputs(full(), "mosaic", method="net", block="1_2")
     assert read == [
-        *(f"small/infer/net/{i}/1_2.json" for i in range(3)),
-        "small/degrade/coarse/1_2.json",
-        "small/reproject/surface/1_2.json",
+        *(f"small/infer/net/{i}/1_2" for i in range(3)),
+        "small/degrade/coarse/1_2",
+        "small/reproject/surface/1_2",
     ]
 
 
 def test_reproject_reads_its_source_and_its_geoid() -> None:
     read = dag.inputs(full(), "reproject", role="surface", block="0_0")
-    assert read == ["download/world.json", "download/geoid.json"]
-    assert dag.inputs(full(), "reproject", role="target", block="0_0") == ["download/world.json"]
+    sources = [f"download/{s}" for s in ("world", "geoid")]
+    assert read == [*sources, *(f"small/scan/{s}" for s in ("world", "geoid"))]
+    read = dag.inputs(full(), "reproject", role="target", block="0_0")
+    assert read == ["download/world", "small/scan/world"]
 
 
 def test_a_product_is_published_with_the_record_of_all_that_it_is_from() -> None:
     read = dag.inputs(full(), "publish", method="net")
-    assert {f"download/{s}.json" for s in ("world", "picks", "geoid")} < set(read)
-    assert {f"small/train/net/{i}/manifest.json" for i in range(3)} < set(read)
+    assert {f"download/{s}" for s in ("world", "picks", "geoid")} < set(read)
+    assert {f"small/train/net/{i}/manifest" for i in range(3)} < set(read)

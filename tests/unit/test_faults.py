@@ -22,7 +22,7 @@ from tests import small
 
 from nunatak.errors import ConfigError, DataError
 from nunatak.grid import Window
-from nunatak.learn.checkpoint import build, load, load_network
+from nunatak.learn.checkpoint import load, load_network
 from nunatak.learn.dataset import Chunks, Tiles
 from nunatak.learn.inputs import Inputs
 from nunatak.learn.loop import Run
@@ -34,7 +34,7 @@ from nunatak.ops.blend import Lattice
 from nunatak.ops.degrade import repeat
 from nunatak.ops.split import TEST, TRAIN, VALIDATION
 from nunatak.products import Results
-from nunatak.provenance import read_json, write_json, write_text
+from nunatak.provenance import read_json, write_json
 from nunatak.sources.synthetic import World
 from nunatak.splits import labels
 from nunatak.stages import infer as infer_stage
@@ -103,8 +103,8 @@ def mapped(results: Results) -> Field:
     for block in results.recipe.layout.blocks():
         for member in range(results.recipe.members("net")):
             infer(results, "net", member, block)
-        text = mosaic(results, "net", block).to_json()
-        write_text(results.manifest("mosaic/net", block.name), text)
+        manifest = mosaic(results, "net", block).to_dict()
+        write_json(results.manifest("mosaic/net", block.name), manifest)
     return whole(results)
 
 
@@ -125,7 +125,7 @@ def published(results: Results) -> tuple[Path, dict[str, Any]]:
     files = [{"name": "world", "bytes": 1, "sha256": "0" * 64}]
     write_json(results.root / "download" / "world.json", {"source": "world", "files": files})
     path = results.folder / "publish" / "net.tif"
-    return path, publish(results, "net", path)
+    return path, publish(results, "net")
 
 
 def test_fault_1_the_generator_learns_from_the_critic_alone(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_fault_1_the_generator_learns_from_the_critic_alone(tmp_path: Path) -> N
     nothing = [{"op": "l1", "weight": 0.0}]
     given = tiny.world(tmp_path, tiny.recipe(task=task, losses=nothing, samples=8))
     torch.manual_seed(3)
-    before = build(given, "net").state_dict()
+    before = tiny.built(given).state_dict()
     train(given, "net", 0, key="k")
     after = load(given.train("net", 0) / "last.pt").weights["network"]
     for name in ("first.weight", "last.weight"):
@@ -205,7 +205,7 @@ def test_fault_5_splits_are_apart_and_validation_is_not_test(results: Results) -
     for pair in report["gaps"].values():
         assert pair["targets"] >= 6
         assert pair["inputs"] >= 0
-    _, halo = load_network(results, "net", 0)
+    _, halo, _ = load_network(results, "net", 0)
     assert halo * 1000 <= results.recipe.split.buffer
     assert min(report["tiles"].values()) > 0
 
@@ -326,7 +326,9 @@ def test_fault_8_neither_block_nor_window_leaves_a_trace(
 def test_fault_8_with_a_halo_that_is_too_small_there_are_traces(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infer_stage, "load_network", lambda *a: (load_network(*a)[0], 0))
+    monkeypatch.setattr(
+        infer_stage, "load_network", lambda *a: (load_network(*a)[0], 0, load_network(*a)[2])
+    )
     found = mapped(relaid(results, tmp_path, 96, 10))
     assert np.nanmax(abs(found - whole(results))) > 0.2 * detail(results)
 
@@ -334,7 +336,7 @@ def test_fault_8_with_a_halo_that_is_too_small_there_are_traces(
 def test_fault_8_a_halo_that_leaves_the_blocks_around_is_refused(
     results: Results, tmp_path: Path
 ) -> None:
-    _, halo = load_network(results, "net", 0)
+    _, halo, _ = load_network(results, "net", 0)
     narrow = relaid(results, tmp_path, 4 * (halo + 1), 24)
     with pytest.raises(DataError, match=r"use a larger grid\.block"):
         infer(narrow, "net", 0, narrow.recipe.layout.at(3, 3))
@@ -343,7 +345,7 @@ def test_fault_8_a_halo_that_leaves_the_blocks_around_is_refused(
 def test_fault_8_the_halo_that_is_read_is_the_measured_receptive_field(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network, halo = load_network(results, "net", 1)
+    network, halo, _ = load_network(results, "net", 1)
     assert halo >= measured(network, network.spec, energy=results.recipe.infer.energy) > 0
     windows: list[Window] = []
     read = Inputs.read

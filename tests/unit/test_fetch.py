@@ -23,7 +23,7 @@ from nunatak.errors import SourceError
 from nunatak.source import File, Source
 from nunatak.sources import disk, earthdata, transport
 from nunatak.sources.fetch import SYNTHETIC, digest_folder, fetch, place, sha256
-from nunatak.stages.download import download
+from nunatak.stages.download import fetched
 
 DATA = bytes(range(256)) * 4096
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -625,8 +625,8 @@ def test_the_manifest_is_of_the_content_alone(site: Server, tmp_path: Path) -> N
         File(url="file:s.zarr"),
         File(url="synthetic://world"),
     )
-    one = download(source(*files), "key", tmp_path / "1", data_root=tmp_path / "data")
-    two = download(source(*files), "key", tmp_path / "2", data_root=tmp_path / "data")
+    one = fetched(source(*files), "key", tmp_path / "1", data_root=tmp_path / "data")
+    two = fetched(source(*files), "key", tmp_path / "2", data_root=tmp_path / "data")
     assert one == two
     assert one == {
         "source": "key",

@@ -144,7 +144,7 @@ def test_the_best_rmse_is_that_of_the_network_that_inference_loads(
     trained: tuple[Results, dict[str, Any]],
 ) -> None:
     results, manifest = trained
-    network, halo = load_network(results, "net", 0)
+    network, halo, _ = load_network(results, "net", 0)
     tiles = Tiles.open(results, "net", VALIDATION, Chunks())
     crop, errors = (tiny.CONTEXT - 1) * tiny.SCALE, []
     for position in range(len(tiles)):

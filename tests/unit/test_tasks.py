@@ -13,7 +13,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from nunatak.errors import ConfigError
-from nunatak.learn.checkpoint import build
 from nunatak.learn.dataset import Chunks, Minibatch, Tiles
 from nunatak.learn.spec import Network, repeat
 from nunatak.learn.tasks import Adversarial, Setup, Supervised
@@ -40,7 +39,7 @@ def setup(results: Results, network: Network | None = None, **changes: Any) -> S
     precision = changes.pop("precision", "32-true")
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     losses = (Loss(op="l1"), Loss(op="l2", weight=1e-4))
-    network = network or build(results, "net")
+    network = network or tiny.built(results)
     plain = Setup(fabric, network, losses, 1e-3, None, tiny.SIZE * tiny.SCALE, 4)
     return replace(plain, **changes)
 
@@ -85,7 +84,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(results: Results, batch: Mini
 
 
 def test_the_prediction_is_cropped_to_the_core(results: Results, batch: Minibatch) -> None:
-    network = tiny.Prior(build(results, "net").spec)
+    network = tiny.Prior(tiny.built(results).spec)
     found = Supervised(setup(results, network)).predict(batch)
     inner = slice(tiny.CONTEXT, -tiny.CONTEXT)
     expected = repeat(batch.inputs["prior"][..., inner, inner], tiny.SCALE)
@@ -93,7 +92,7 @@ def test_the_prediction_is_cropped_to_the_core(results: Results, batch: Minibatc
 
 
 def test_half_precision_does_not_round_heights(results: Results, batch: Minibatch) -> None:
-    network = tiny.Prior(build(results, "net").spec)
+    network = tiny.Prior(tiny.built(results).spec)
     inner = slice(tiny.CONTEXT, -tiny.CONTEXT)
     expected = repeat(batch.inputs["prior"][..., inner, inner], tiny.SCALE)
     found = Supervised(setup(results, network, precision="bf16-mixed")).predict(batch)

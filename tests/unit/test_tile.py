@@ -55,7 +55,9 @@ def test_splits_do_not_touch_halos_included(tmp_path: Path) -> None:
     assert not (used[TRAIN] & used[TEST]).any()
     assert not (used[VALIDATION] & used[TEST]).any()
     assert min(pair["targets"] for pair in report["gaps"].values()) >= 3
-    assert read_json(results.tiles / "overlap.json") == report
+    assert read_json(results.tiles / "overlap.json") == {
+        k: v for k, v in report.items() if k != "variables"
+    }
     assert (results.tiles / "split.png").stat().st_size > 10_000
 
 

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nunatak.learn.checkpoint import build
+from nunatak.learn.inputs import Statistics
 from nunatak.learn.spec import Batch, ModelSpec, Network, block_mean, repeat
 from nunatak.ops import degrade
 from nunatak.ops.normalise import standard
@@ -196,3 +198,8 @@ def _index(results: Results) -> None:
     frame["valid"] = np.float32(1)
     results.tiles.mkdir(parents=True)
     frame.to_parquet(results.tiles / "tiles.parquet")
+
+
+def built(results: Results, method: str = "net") -> Network:
+    """The network of a method, scaled by the statistics of the tree's tiles."""
+    return build(results, method, Statistics.read(results.tiles / "statistics.json"))

@@ -15,12 +15,14 @@ MODULES = sorted(SRC.rglob("*.py"))
 LAYERS = [
     {"errors", "units"},
     {"grid", "registry", "provenance", "validation"},
+    {"content", "tracking"},
     {"source", "store"},
     {"recipe", "consistency"},
     {"products", "config", "dag", "splits", "sources", "ops", "metrics", "figures", "scores"},
     {"learn", "gallery"},
     {"stages"},
-    {"cli", "__main__"},
+    {"jobs", "settle"},
+    {"cli", "commands", "__main__"},
 ]
 
 

@@ -5,12 +5,14 @@ Every figure is returned, and written if a path is given; none touches pyplot. F
 bottom, right, top) in metres; axes are in kilometres.
 """
 
+from nunatak.figures.blocks import block_maps
 from nunatak.figures.charts import curves, scatter_picks, spectra
 from nunatak.figures.maps import overview, panels, split_map
 from nunatak.figures.relief import decimate, hillshade
 from nunatak.figures.table import markdown_table
 
 __all__ = [
+    "block_maps",
     "curves",
     "decimate",
     "hillshade",

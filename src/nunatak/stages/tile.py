@@ -171,7 +171,7 @@ def tile(results: Results) -> dict[str, Any]:
 
 
 def training(results: Results, index: pd.DataFrame) -> dict[str, str]:
-    """Digests of what training and validation see: the tiles, and of each product the cells in them.
+    """Digests of what training and validation see: the tiles, and each product's cells in them.
 
     A change of cells outside these tiles and their context changes none of them.
     """
@@ -192,9 +192,7 @@ def training(results: Results, index: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def _covered(
-    corners: NDArray[np.int64], size: int, halo: int, core: Window
-) -> NDArray[np.bool_]:
+def _covered(corners: NDArray[np.int64], size: int, halo: int, core: Window) -> NDArray[np.bool_]:
     """The coarse cells of a block that lie in tiles grown by a halo."""
     top, left = corners[:, 0] - halo - core.top, corners[:, 1] - halo - core.left
     side, (rows, cols) = size + 2 * halo, core.shape

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -58,8 +58,8 @@ def train(
     Raises
     ------
     ConfigError
-        If the method needs no training, another model is to be kept, the tiles have too little context for the network, or the
-        network sees farther than the buffer between splits.
+        If the method needs no training, another model is to be kept, the tiles have too little
+        context for the network, or the network sees farther than the buffer between splits.
     DataError
         If a split is empty or the training diverges.
     StoreError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
@@ -38,8 +37,13 @@ class Code:
         self._closures: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def closure(self, modules: Iterable[str]) -> dict[str, Any]:
-        """What modules run: ``code``, one digest of them and all that they import in their package,
-        and ``environment``, the versions of the other packages that these import, and Python's.
+        """What modules run.
+
+        Returns
+        -------
+        dict
+            ``code``, one digest of the modules and of all that they import in their package, and
+            ``environment``, the versions of the other packages that these import, and Python's.
         """
         roots = tuple(sorted(modules))
         if roots not in self._closures:
@@ -163,7 +167,7 @@ def _file(module: str) -> Path:
     if parts[0] == _PACKAGE.name:
         stem = _PACKAGE.joinpath(*parts[1:])
         for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-            if path.is_file() and stem != _PACKAGE or path == _PACKAGE / "__init__.py":
+            if (path.is_file() and stem != _PACKAGE) or path == _PACKAGE / "__init__.py":
                 return path
         raise ModuleNotFoundError(module)
     spec = find_spec(module)
@@ -175,7 +179,7 @@ def _file(module: str) -> Path:
 def _installed() -> list[Any]:
     """Changes when a package is installed or removed."""
     folders = [Path(p) for p in sys.path if p.endswith("-packages")]
-    return [[str(f), os.stat(f).st_mtime_ns] for f in folders if f.is_dir()]
+    return [[str(f), f.stat().st_mtime_ns] for f in folders if f.is_dir()]
 
 
 @lru_cache(maxsize=1)

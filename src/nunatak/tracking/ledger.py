@@ -86,7 +86,9 @@ class Ledger:
             if (path, name) in self._checked:
                 return
             known = self._files(path).get(name)
-            wrong = "is not in the trace" if known is None else fault(self.tracker.root, name, known)
+            wrong = (
+                "is not in the trace" if known is None else fault(self.tracker.root, name, known)
+            )
             if wrong:
                 raise StoreError(
                     f"{path}: {name} {wrong}",

@@ -1,4 +1,4 @@
-"""Before Snakemake schedules: manifests are made to say what is done, and nothing else is touched."""
+"""Before Snakemake schedules: manifests are made to say what is done; nothing else is touched."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _settle(tracker: Tracker, step: Step, trace: Trace | None, stale: bool, foll
 
 
 def hold(root: Path) -> FileLock | None:
-    """Hold the results tree until the lock is released or the process ends; None if another does."""
+    """Hold the results tree while the lock or the process lasts; None if another run holds it."""
     path = root / OWN / "run.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

@@ -23,9 +23,9 @@ READS: dict[str, tuple[str, ...]] = {
     "scan": ("used.{source}", *_of("source")),
     "reproject": ("grid", "target.vertical_datum", "roles.{role}", *_of("source"), *_of("geoid")),
     "degrade": ("grid", "coarse", "target"),
-    "tile": ("grid", "coarse", "conditions", "split", "tiles", "target"),
+    "tile": ("grid", "coarse", "conditions", "split", "tiles", "target.variable"),
     "train": (
-        *("grid", "target", "conditions", "tiles", "split", "infer.energy"),
+        *("grid", "conditions", "tiles", "split", "infer.energy"),
         *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.train"),
     ),
     "infer": (

@@ -7,7 +7,6 @@ that its trace tells of is as it was; its manifest can be written from the trace
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -194,7 +193,7 @@ def fault(root: Path, name: str, known: Mapping[str, Any], *, whole: bool = True
         Whether its content is read, not its size alone.
     """
     try:
-        size = os.stat(root / name).st_size
+        size = (root / name).stat().st_size
     except FileNotFoundError:
         return "is missing"
     if size != known["bytes"]:

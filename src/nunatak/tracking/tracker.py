@@ -54,9 +54,7 @@ class Tracker:
         closure = self.code.closure(step.modules(recipe))
         return {"values": step.digests(recipe), **closure}
 
-    def why(
-        self, trace: Trace | None, expected: Mapping[str, Any], *, reads: bool = True
-    ) -> str:
+    def why(self, trace: Trace | None, expected: Mapping[str, Any], *, reads: bool = True) -> str:
         """Why a step is not done, in words; empty if it is.
 
         Parameters
@@ -129,7 +127,7 @@ class Tracker:
 
 def link(path: Path, other: Path) -> None:
     """Make ``other`` a hard link to a file, or a copy of it where links cannot be made."""
-    if other.exists() and os.path.samefile(path, other):
+    if other.exists() and other.samefile(path):
         return
     part = other.with_name(f".{other.name}.{os.getpid()}.tmp")
     other.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,202 @@
+"""A synthetic world in a file, a copy of the project to run on it, and what its jobs did."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import yaml
+from affine import Affine
+
+from nunatak.sources.synthetic import World
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCKS, STEP, SCALE, FINE = 6, 16, 4, 250  # blocks, coarse cells, fine cells, metres
+CELLS = BLOCKS * STEP * SCALE
+SIDE = CELLS * FINE
+SOURCE = """
+world:
+  title: The synthetic world in a file
+  files: [{ url: "file:world.tif" }]
+  reader: { op: raster }
+  crs: EPSG:3031
+  resolution: 250
+  vertical_datum: geoid:synthetic
+  variables:
+    bed: { units: m, standard_name: bedrock_altitude }
+    surface: { units: m, standard_name: surface_altitude }
+  licence: CC0-1.0
+"""
+# A square of the split is a block: of block (r, c), (c - 2 r) mod 5 tells. 0 tests, 2 validates.
+SIX: dict[str, Any] = {
+    "title": "Six by six blocks",
+    "grid": {"bounds": [0, 0, SIDE, SIDE], "block": STEP * SCALE},
+    "roles": {
+        "target": {"source": "world"},
+        "surface": None,
+        "velocity": None,
+        "accumulation": None,
+    },
+    "conditions": [],
+    "picks": None,
+    "split": {"by": {"args": {"size": STEP * SCALE * FINE}}, "buffer": 5000},
+    "tiles": {
+        "size": 4,
+        "stride": 2,
+        "context": 2,
+        "normalise": {"surface": None, "velocity": None, "accumulation": None},
+    },
+    "evaluate": {"spectrum": 32},
+    "methods": {
+        "bilinear": None,
+        "bicubic_conserving": None,
+        "residual": None,
+        "deepbedmap": None,
+    },
+    "products": ["bicubic"],
+    "infer": {"window": STEP, "feather": 2},
+}
+_COMPUTED = re.compile(r"computed (\S+)$", re.MULTILINE)
+_KEPT = re.compile(r"kept (\S+):", re.MULTILINE)
+
+
+def write_world(path: Path) -> None:
+    """Write bed and surface of the synthetic world as a GeoTIFF of two bands."""
+    at = (np.arange(CELLS) + 0.5) * FINE
+    world = World(0)
+    profile = {
+        "driver": "GTiff",
+        **{"width": CELLS, "height": CELLS, "count": 2, "dtype": "float32", "crs": "EPSG:3031"},
+        "transform": Affine(FINE, 0, 0, 0, -FINE, SIDE),
+    }
+    with rasterio.open(path, "w", **profile) as file:
+        for band, name in enumerate(("bed", "surface"), start=1):
+            file.write(world.evaluate(name, at, at[::-1]), band)
+            file.set_band_description(band, name)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project, with the world's source in its catalogue.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    python
+        The folder of the ``python`` that its jobs call.
+    """
+
+    folder: Path
+    python: Path
+
+    def make(self) -> Project:
+        """Copy what a run needs of the repository."""
+        ignored = shutil.ignore_patterns("__pycache__")
+        for name in ("src", "workflow", "envs", "config"):
+            shutil.copytree(ROOT / name, self.folder / name, ignore=ignored)
+        shutil.copyfile(ROOT / "Snakefile", self.folder / "Snakefile")
+        with (self.folder / "config" / "sources.yaml").open("a", encoding="utf-8") as catalogue:
+            catalogue.write(SOURCE)
+        return self
+
+    def edited(self, folder: Path, module: str, old: str, new: str) -> Project:
+        """A copy of the project with a piece of text in a module replaced."""
+        other = Project(folder, self.python)
+        shutil.copytree(self.folder, folder)
+        path = folder / "src" / "nunatak" / f"{module}.py"
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{module} holds {old!r} {text.count(old)} times"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        return other
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder with a world, a configuration and results.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    project
+        What is run there.
+    """
+
+    folder: Path
+    project: Project
+
+    @property
+    def results(self) -> Path:
+        """The results root."""
+        return self.folder / "results"
+
+    @property
+    def world(self) -> Path:
+        """The file of the source."""
+        return self.folder / "data" / "world.tif"
+
+    def configure(self, *runs: dict[str, Any]) -> None:
+        """Write the configuration of some runs of the recipe ``bed``."""
+        config = {"data": "data", "results": "results", "runs": [{"recipe": "bed", **r} for r in runs]}
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    def command(self, *options: str, cores: int = 2) -> tuple[list[str], dict[str, str]]:
+        """The command line and the environment of a run of Snakemake."""
+        where = ["--snakefile", str(self.project.folder / "Snakefile"), "--directory", "."]
+        given = ["--configfile", "config.yaml", "--cores", str(cores)]
+        path = [str(self.project.python), str(Path(sys.executable).parent), os.environ["PATH"]]
+        environment = {**os.environ, "PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+        return [sys.executable, "-m", "snakemake", *options, *where, *given], environment
+
+    def run(self, *options: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake, with empty logs."""
+        shutil.rmtree(self.results / "logs", ignore_errors=True)
+        command, environment = self.command(*options, cores=cores)
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def computed(self, pattern: re.Pattern[str] = _COMPUTED) -> Counter[str]:
+        """How many jobs of each stage the last run computed, as their logs tell."""
+        logs = (p.read_text(encoding="utf-8") for p in self.results.glob("logs/**/*.log"))
+        return Counter(_stage(step) for text in logs for step in pattern.findall(text))
+
+    def kept(self) -> Counter[str]:
+        """How many jobs of each stage ran and found that nothing had changed."""
+        return self.computed(_KEPT)
+
+    def copy(self, folder: Path, project: Project | None = None) -> Tree:
+        """A copy with times and hard links."""
+        subprocess.run(["cp", "-a", str(self.folder), str(folder)], check=True)
+        return Tree(folder, project or self.project)
+
+    def manifests(self) -> dict[str, bytes]:
+        """Every manifest by its path."""
+        found = {p for p in self.results.rglob("*.json") if not _aside(p, self.results)}
+        return {str(p.relative_to(self.results)): p.read_bytes() for p in sorted(found)}
+
+
+def _aside(path: Path, results: Path) -> bool:
+    """Whether a file is no manifest: Zarr's own, the recipe, the tracker's caches, kept copies."""
+    parts = path.relative_to(results).parts
+    return path.name in ("zarr.json", "recipe.json") or any(p.startswith(".") for p in parts)
+
+
+def _stage(step: str) -> str:
+    first, *rest = step.split("/")
+    return first if first == "download" else rest[0]
