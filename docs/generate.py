@@ -188,7 +188,8 @@ def command(callback: Callable[..., Any]) -> str:
     for name, parameter in inspect.signature(callback).parameters.items():
         plain, option = get_args(hints[name])
         argument = isinstance(option, ArgumentInfo)
-        flags = option.param_decls or [name.upper() if argument else f"--{name.replace('_', '-')}"]
+        usual = name.upper() if argument else f"--{name.replace('_', '-')}"
+        flags = [option.default, *option.param_decls] if option.default is not ... else [usual]
         needed = parameter.default is inspect.Parameter.empty
         value = "**required**" if needed else f"`{parameter.default}`"
         types = [each.__name__ for each in get_args(plain) or (plain,) if each is not NoneType]

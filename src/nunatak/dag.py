@@ -155,6 +155,22 @@ def steps(recipe: Recipe) -> list[Step]:
     return [Step(stage, name, names) for stage, names in named]
 
 
+def gates(recipe: Recipe, stage: str, **names: str) -> list[Step]:
+    """The steps whose end tells which jobs of a stage need to run at all, in their order.
+
+    A scan tells which parts of a source changed, the stage `tile` whether training sees a change.
+    """
+    sources: list[str] = []
+    if stage in ("reproject", "degrade"):
+        spec = recipe.roles[names["role"] if stage == "reproject" else recipe.coarse.role]
+        sources = [spec.source, *([spec.geoid] if spec.geoid else [])]
+    elif stage not in ("download", "scan"):
+        sources = _gridded(recipe)
+    found = [Step("scan", recipe.name, {"source": source}) for source in sources]
+    late = stage in ("train", "infer", "mosaic", "publish", "evaluate")
+    return [*found, *([Step("tile", recipe.name)] if late else [])]
+
+
 def outputs(recipe: Recipe) -> list[str]:
     """Everything that a recipe makes: every stage's manifests, and the files for people.
 

@@ -1,11 +1,9 @@
-"""What Snakemake's main process does with a results tree before it schedules."""
+"""What Snakemake's main process does with a results tree before and while it schedules."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-
-from filelock import FileLock
 
 from nunatak import dag
 from nunatak.config import values
@@ -20,22 +18,46 @@ def steps(recipes: Iterable[Recipe]) -> list[Step]:
     return sorted(found, key=lambda step: STAGES.index(step.stage))
 
 
-def settle(recipes: Mapping[str, Recipe], root: Path) -> FileLock | None:
-    """Make the manifests say what is done, and hold the results tree.
-
-    If another run holds it, nothing is changed.
-
-    Returns
-    -------
-    FileLock or None
-        None if another run holds the tree.
-    """
-    lock = hold(root)
-    look(recipes, root, change=lock is not None)
-    return lock
-
-
-def look(recipes: Mapping[str, Recipe], root: Path, *, change: bool = False) -> list[Finding]:
-    """Find out which steps must or may run, and change nothing unless asked to."""
+def look(recipes: Mapping[str, Recipe], root: Path) -> list[Finding]:
+    """Find out which steps must or may run, and change nothing."""
     raw = {name: values(recipe) for name, recipe in recipes.items()}
-    return reconcile(raw, steps(recipes.values()), root, change=change)
+    return reconcile(raw, steps(recipes.values()), root, change=False)
+
+
+class Settled:
+    """A results tree whose manifests say what is done.
+
+    If another run holds the tree, nothing is changed.
+
+    Parameters
+    ----------
+    recipes
+        The recipes by their names.
+    root
+        The results root.
+    """
+
+    def __init__(self, recipes: Mapping[str, Recipe], root: Path) -> None:
+        self.recipes, self.root = recipes, root
+        self.lock = hold(root)
+        self._values = {name: values(recipe) for name, recipe in recipes.items()}
+        self._steps = steps(recipes.values())
+        found = reconcile(self._values, self._steps, root, change=self.lock is not None)
+        self._open = {finding.step.path for finding in found}
+
+    def gates(self, recipe: Recipe, stage: str, names: Mapping[str, str]) -> Iterator[Step]:
+        """The gates that a job waits for, because what they tell is not known yet."""
+        for gate in dag.gates(recipe, stage, **names):
+            if gate.path in self._open:
+                yield gate
+
+    def passed(self, gate: Step) -> None:
+        """Settle the tree again after a gate: what it leaves as it is, needs no job."""
+        if gate.path not in self._open or self.lock is None:
+            return
+        self._open.remove(gate.path)
+
+        def waited(step: Step) -> bool:
+            return gate in dag.gates(self.recipes[step.run], step.stage, **step.names)
+
+        reconcile(self._values, self._steps, self.root, forget=waited)

@@ -6,11 +6,11 @@
 |   .snakemake deleted; copied without times; cloned       |           |       |        |
 | a stage forced; a comment or docstring changed;          |         0 |     0 |      0 |
 |   a value changed and changed back                       |           |       |        |
-| two cells swapped inside one coarse cell                 |         1 |     0 |      0 |
-| a cell that a neighbour reads, but does not depend on    |         1 |     2 |      1 |
 | a cell in the middle of a block, its time kept or not    |         1 |     1 |      1 |
 | a cell at an edge of a block                             |         1 |     2 |      2 |
 | a cell in a corner of a block                            |         1 |     4 |      4 |
+| a cell that a neighbour reads, but does not depend on    |         1 |     2 |      1 |
+| two cells swapped inside one coarse cell                 |         1 |     0 |      0 |
 | code of infer changed, not its result; .snakemake        |         0 |    36 |      0 |
 |   deleted and code changed; two values swapped           |           |       |        |
 
@@ -28,27 +28,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import rasterio
 from rasterio.windows import Window
 
 from nunatak.config import merge
-from tests.integration.world import SCALE, SIX, STEP, Project, Tree
+from tests.integration.world import COMPUTED, SCALE, SIX, STEP, Tree
 
 pytestmark = pytest.mark.slow
-
-# A block of the validation squares: no training tile, so no statistics, follow from its cells.
-ROW, COL = 2, 1
-SOURCE = {"download": 1, "scan": 1, "publish": 1}
-
-
-def change(tree: Tree, down: int, across: int, by: float = 4.0) -> None:
-    """Raise the bed in one fine cell of a coarse cell, told from the corner of the block."""
-    at = (ROW * STEP + down) * SCALE, (COL * STEP + across) * SCALE
-    with rasterio.open(tree.world, "r+") as file:
-        window = Window(at[1], at[0], 1, 1)
-        file.write(file.read(1, window=window) + np.float32(by), 1, window=window)
 
 
 def nothing(tree: Tree) -> Tree:
@@ -89,9 +76,7 @@ def cloned(tree: Tree) -> Tree:
 
 
 @pytest.mark.parametrize("happens", [nothing, shuffled, written_again, forgotten, copied, cloned])
-def test_nothing_runs(
-    finished: Tree, tmp_path: Path, happens: Callable[[Tree], Tree]
-) -> None:
+def test_nothing_runs(finished: Tree, tmp_path: Path, happens: Callable[[Tree], Tree]) -> None:
     tree = happens(finished.copy(tmp_path / "six"))
     run = tree.run()
     assert run.returncode == 0, run.stdout
@@ -99,43 +84,61 @@ def test_nothing_runs(
     assert tree.manifests() == finished.manifests()
 
 
-def within_a_coarse_cell(tree: Tree) -> None:
-    """Swap two cells of one coarse cell: its mean stays."""
-    top, left = (ROW * STEP + 7) * SCALE, (COL * STEP + 7) * SCALE
+# The figures and the record show the whole product and its source: they follow every change.
+ONE = {"download": 1, "scan": 1, "tile": 1, "publish": 1, "evaluate": 1}
+
+
+def test_a_cell_in_the_middle_of_a_block_and_its_time_kept(finished: Tree, tmp_path: Path) -> None:
+    tree = finished.copy(tmp_path / "six")
+    before = tree.world.stat()
+    tree.change("2_1", 7, 7)
+    os.utime(tree.world, ns=(before.st_atime_ns, before.st_mtime_ns))
+    run = tree.run()
+    assert run.returncode == 0, run.stdout
+    assert tree.computed() == {**ONE, "reproject": 1, "degrade": 1, "infer": 1, "mosaic": 1}
+    assert tree.manifests() != finished.manifests()
+    shutil.copy2(finished.world, tree.world)
+    assert tree.run().returncode == 0
+    assert tree.manifests() == finished.manifests()
+
+
+def test_a_cell_in_a_corner_of_a_block(finished: Tree, tmp_path: Path) -> None:
+    tree = finished.copy(tmp_path / "six")
+    tree.change("2_1", 0, 0)
+    run = tree.run()
+    assert run.returncode == 0, run.stdout
+    assert tree.computed() == {**ONE, "reproject": 1, "degrade": 1, "infer": 4, "mosaic": 4}
+
+
+def swap_within_a_coarse_cell(tree: Tree, block: str) -> None:
+    """The mean of the coarse cell stays."""
+    row, col = (int(part) * STEP + 7 for part in block.split("_"))
+    window = Window(col * SCALE, row * SCALE, SCALE, SCALE)
     with rasterio.open(tree.world, "r+") as file:
-        window = Window(left, top, SCALE, SCALE)
         cells = file.read(1, window=window)
         cells[0, 0], cells[3, 3] = cells[3, 3], cells[0, 0]
         file.write(cells, 1, window=window)
 
 
-def its_time_kept(tree: Tree) -> None:
-    before = tree.world.stat()
-    change(tree, 7, 7)
-    os.utime(tree.world, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-CELLS: dict[str, tuple[Callable[[Tree], None], dict[str, int]]] = {
-    "within a coarse cell": (within_a_coarse_cell, {}),
-    "read but not needed": (lambda tree: change(tree, 2, 7), {"infer": 2, "mosaic": 1}),
-    "middle": (lambda tree: change(tree, 7, 7), {"infer": 1, "mosaic": 1}),
-    "edge": (lambda tree: change(tree, 0, 7), {"infer": 2, "mosaic": 2}),
-    "corner": (lambda tree: change(tree, 0, 0), {"infer": 4, "mosaic": 4}),
-    "time kept": (its_time_kept, {"infer": 1, "mosaic": 1}),
-}
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_changed_cell_of_a_source(finished: Tree, tmp_path: Path, cell: str) -> None:
-    act, expected = CELLS[cell]
+def test_cells_in_blocks_far_apart(finished: Tree, tmp_path: Path) -> None:
+    """Of test and validation squares, so that no statistics follow from them."""
     tree = finished.copy(tmp_path / "six")
-    act(tree)
+    tree.change("0_0", 7, 7)
+    tree.change("3_1", 0, 7)
+    tree.change("3_3", 15 - 2, 7)
+    swap_within_a_coarse_cell(tree, "1_4")
     run = tree.run()
     assert run.returncode == 0, run.stdout
-    # The table and the figures show the truth and the whole product: they follow every change.
-    always = {**SOURCE, "reproject": 1, "degrade": 1, "tile": 1, "evaluate": 1}
-    assert tree.computed() == {**always, **expected}
-    assert tree.manifests() != finished.manifests()
+    found = tree.told(COMPUTED)
+    stages = {
+        "reproject/target": ["0_0", "1_4", "3_1", "3_3"],
+        "degrade/coarse": ["0_0", "1_4", "3_1", "3_3"],
+        "infer/bicubic/0": ["0_0", "2_1", "3_1", "3_3", "4_3"],
+        "mosaic/bicubic": ["0_0", "2_1", "3_1", "3_3"],
+    }
+    for stage, blocks in stages.items():
+        assert [s for s in found if f"/{stage}/" in s] == [f"six/{stage}/{b}" for b in blocks]
+    assert len(found) == sum(map(len, stages.values())) + len(ONE)
 
 
 def test_a_forced_stage_computes_nothing(finished: Tree, tmp_path: Path) -> None:
@@ -152,9 +155,7 @@ DEAD = "    recipe = results.recipe\n    unused = 1  # noqa: F841\n    scale, pr
 
 
 @pytest.mark.parametrize("forget", [False, True], ids=["alone", "without .snakemake"])
-def test_changed_code_with_the_same_result(
-    finished: Tree, tmp_path: Path, forget: bool
-) -> None:
+def test_changed_code_with_the_same_result(finished: Tree, tmp_path: Path, forget: bool) -> None:
     project = finished.project.edited(tmp_path / "project", "stages/infer", LINE, DEAD)
     tree = finished.copy(tmp_path / "six", project)
     if forget:
@@ -195,25 +196,25 @@ def test_two_values_swapped(finished: Tree, tmp_path: Path) -> None:
     assert tree.computed() == {"tile": 1, "infer": 36, "publish": 1, "evaluate": 1}
 
 
-def contents(tree: Tree, *, manifests: bool) -> dict[str, bytes]:
-    """All files of the results, with or without manifests."""
+def contents(tree: Tree) -> dict[str, bytes]:
+    """The files of the results but for caches and manifests."""
     known = tree.manifests()
-    paths = (p for p in tree.results.rglob("*") if p.is_file())
+    paths = (p for p in tree.results.glob("[!.]*/**/*") if p.is_file())
     named = {str(p.relative_to(tree.results)): p for p in paths}
-    return {name: p.read_bytes() for name, p in named.items() if manifests or name not in known}
+    return {name: p.read_bytes() for name, p in named.items() if name not in known}
 
 
 def test_a_value_changed_and_changed_back(finished: Tree, tmp_path: Path) -> None:
     """And a dry run in between, which changes nothing but manifests."""
     tree = finished.copy(tmp_path / "six")
     shutil.rmtree(tree.results / "logs")
-    before = contents(tree, manifests=False)
+    before = contents(tree)
     configured(tree, infer={"window": 8})
     run = tree.run("--dry-run")
     assert run.returncode == 0, run.stdout
     assert "infer" in run.stdout
-    assert contents(tree, manifests=False) == before
-    assert not tree.manifests().keys() & {f"six/infer/bicubic/0/{r}_{c}.json" for r in range(6) for c in range(6)}
+    assert contents(tree) == before
+    assert not any(name.startswith("six/infer/") for name in tree.manifests())
     configured(tree)
     run = tree.run()
     assert run.returncode == 0, run.stdout
@@ -223,16 +224,16 @@ def test_a_value_changed_and_changed_back(finished: Tree, tmp_path: Path) -> Non
 
 def test_a_corrupt_input_stops_its_consumer(finished: Tree, tmp_path: Path) -> None:
     tree = finished.copy(tmp_path / "six")
-    shard = tree.results / "six" / "degrade" / "coarse.zarr" / "bed" / "c" / str(ROW) / str(COL)
+    shard = tree.results / "six" / "degrade" / "coarse.zarr" / "bed" / "c" / "2" / "1"
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    neighbour = f"six/infer/bicubic/0/{ROW}_{COL + 1}"
+    neighbour = "six/infer/bicubic/0/2_2"
     for suffix in ("json", "trace"):
         (tree.results / f"{neighbour}.{suffix}").unlink()
     run = tree.run()
     assert run.returncode != 0
-    assert f"error: six/degrade/coarse/{ROW}_{COL}: six/degrade/coarse.zarr/bed/c/" in run.stdout
+    assert "error: six/degrade/coarse/2_1: six/degrade/coarse.zarr/bed/c/2/1 differs" in run.stdout
     assert "nunatak repair" in run.stdout
     assert "Traceback" not in run.stdout
     assert tree.computed() == {}

@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 import yaml
 from affine import Affine
+from rasterio.windows import Window
 
 from nunatak.sources.synthetic import World
 
@@ -65,8 +66,8 @@ SIX: dict[str, Any] = {
     "products": ["bicubic"],
     "infer": {"window": STEP, "feather": 2},
 }
-_COMPUTED = re.compile(r"computed (\S+)$", re.MULTILINE)
-_KEPT = re.compile(r"kept (\S+):", re.MULTILINE)
+COMPUTED = re.compile(r"computed (\S+)$", re.MULTILINE)
+KEPT = re.compile(r"kept (\S+):", re.MULTILINE)
 
 
 def write_world(path: Path) -> None:
@@ -147,16 +148,20 @@ class Tree:
 
     def configure(self, *runs: dict[str, Any]) -> None:
         """Write the configuration of some runs of the recipe ``bed``."""
-        config = {"data": "data", "results": "results", "runs": [{"recipe": "bed", **r} for r in runs]}
+        config = {
+            "data": "data",
+            "results": "results",
+            "runs": [{"recipe": "bed", **r} for r in runs],
+        }
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
     def command(self, *options: str, cores: int = 2) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment of a run of Snakemake."""
-        where = ["--snakefile", str(self.project.folder / "Snakefile"), "--directory", "."]
-        given = ["--configfile", "config.yaml", "--cores", str(cores)]
+        given = ["--directory", str(self.folder), "--configfile", str(self.folder / "config.yaml")]
+        given += ["--cores", str(cores)]
         path = [str(self.project.python), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment = {**os.environ, "PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
-        return [sys.executable, "-m", "snakemake", *options, *where, *given], environment
+        return [sys.executable, "-m", "snakemake", *options, *given], environment
 
     def run(self, *options: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
         """Run Snakemake, with empty logs."""
@@ -164,21 +169,25 @@ class Tree:
         command, environment = self.command(*options, cores=cores)
         return subprocess.run(
             command,
-            cwd=self.folder,
+            cwd=self.project.folder,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def computed(self, pattern: re.Pattern[str] = _COMPUTED) -> Counter[str]:
-        """How many jobs of each stage the last run computed, as their logs tell."""
+    def told(self, pattern: re.Pattern[str]) -> list[str]:
+        """The steps of which the logs of the last run tell something."""
         logs = (p.read_text(encoding="utf-8") for p in self.results.glob("logs/**/*.log"))
-        return Counter(_stage(step) for text in logs for step in pattern.findall(text))
+        return sorted(step for text in logs for step in pattern.findall(text))
+
+    def computed(self) -> Counter[str]:
+        """How many jobs of each stage the last run computed."""
+        return Counter(_stage(step) for step in self.told(COMPUTED))
 
     def kept(self) -> Counter[str]:
         """How many jobs of each stage ran and found that nothing had changed."""
-        return self.computed(_KEPT)
+        return Counter(_stage(step) for step in self.told(KEPT))
 
     def copy(self, folder: Path, project: Project | None = None) -> Tree:
         """A copy with times and hard links."""
@@ -189,6 +198,13 @@ class Tree:
         """Every manifest by its path."""
         found = {p for p in self.results.rglob("*.json") if not _aside(p, self.results)}
         return {str(p.relative_to(self.results)): p.read_bytes() for p in sorted(found)}
+
+    def change(self, block: str, down: int, across: int, by: float = 4.0) -> None:
+        """Raise the bed in one fine cell of a coarse cell, told from the corner of a block."""
+        row, col = (int(part) * STEP for part in block.split("_"))
+        window = Window((col + across) * SCALE, (row + down) * SCALE, 1, 1)
+        with rasterio.open(self.world, "r+") as file:
+            file.write(file.read(1, window=window) + np.float32(by), 1, window=window)
 
 
 def _aside(path: Path, results: Path) -> bool:

@@ -16,7 +16,7 @@ from nunatak.grid import Window
 from nunatak.products import Results
 from nunatak.provenance import write_json
 from nunatak.stages.degrade import degrade
-from nunatak.stages.infer import infer
+from nunatak.stages.infer import Held, infer
 from nunatak.stages.mosaic import combine, mosaic, resample
 from nunatak.stages.publish import write_cog
 
@@ -107,6 +107,19 @@ def test_a_large_geotiff_has_overviews(tmp_path: Path) -> None:
     with rasterio.open(tmp_path / "large.tif") as file:
         assert file.overviews(1)[0] == 2
         np.testing.assert_array_equal(file.read(1), field)
+
+
+def test_what_is_held_is_what_the_product_holds_and_is_read_as_far_as_asked(
+    tmp_path: Path,
+) -> None:
+    field = random_field((2048, 64))
+    results = small.tree(tmp_path, grid={"bounds": [0, 0, 16000, 512000], "block": 1024})
+    small.fill(results, "target", field)
+    product = results.role("target")
+    held = Held(Window(-3, 512, 2, 14))
+    for window in (Window(-3, 20, 2, 9), Window(-2, 21, 4, 14), Window(400, 512, 2, 14)):
+        np.testing.assert_array_equal(held.read(product, window), product.read_all(window))
+        assert held.ends[product.path] == (64 if window.bottom < 64 else 512)
 
 
 def test_bicubic_does_not_depend_on_the_block(tmp_path: Path) -> None:

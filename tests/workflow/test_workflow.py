@@ -145,13 +145,26 @@ def test_another_run_on_the_same_sources_leaves_this_one_alone(finished: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["degrade/coarse/0_1.json", "publish/residual.provenance.json"])
+@pytest.mark.parametrize("lost", ["degrade/coarse/0_1.json", "publish/residual.tif"])
+def test_what_a_trace_can_give_back_is_not_made_again(finished: Path, lost: str) -> None:
+    path = finished / "results" / "tiny" / lost
+    before = path.read_bytes()
+    path.unlink()
+    assert jobs(snakemake(finished, configuration(), "-n").stdout) == {}
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lost", ["degrade/coarse.zarr/bed/c/0/1", "train/residual/0/best.pt", "tile/tiles.parquet"]
+)
 def test_what_is_lost_is_made_again(finished: Path, lost: str) -> None:
     path = finished / "results" / "tiny" / lost
-    kept = path.rename(path.with_suffix(".kept"))
+    kept = path.rename(path.with_name("kept"))
     found = jobs(snakemake(finished, configuration(), "-n").stdout)
     kept.rename(path)
     assert found[lost.split("/")[0]] == 1
+    assert jobs(snakemake(finished, configuration(), "-n").stdout) == {}
 
 
 @pytest.mark.slow

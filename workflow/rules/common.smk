@@ -9,7 +9,7 @@ shell.prefix(f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 from nunatak import dag
 from nunatak.config import load, save
 from nunatak.errors import NunatakError
-from nunatak.settle import settle
+from nunatak.settle import Settled
 
 from snakemake.exceptions import WorkflowError
 
@@ -21,11 +21,11 @@ except NunatakError as error:
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
 
 # A job's own Snakemake leaves this to the main process.
-HELD = settle(RECIPES, Path(RESULTS)) if workflow.is_main_process else None
+SETTLED = Settled(RECIPES, Path(RESULTS)) if workflow.is_main_process else None
 
 
 onstart:
-    if HELD is None:
+    if SETTLED.lock is None:
         raise WorkflowError(
             f"another run works on {RESULTS}: wait for it, or set results: to another folder"
         )
@@ -48,8 +48,12 @@ def everything():
     return [f"{RESULTS}/{path}" for path in sorted(found)]
 
 
-def lender(wildcards):
-    """The checked recipe of a run that uses a source: whichever run, its source is the same."""
+def lender(wildcards, output):
+    """The checked recipe of a run that uses a source.
+
+    Snakemake does not record a parameter that is a function of the output: which of several runs
+    lends its recipe does not matter.
+    """
     runs = [name for name, r in RECIPES.items() if wildcards.source in r.sources]
     if not runs:
         raise WorkflowError(
@@ -58,11 +62,19 @@ def lender(wildcards):
     return f"{RESULTS}/{runs[0]}/recipe.json"
 
 
+def wait(recipe, stage, names):
+    """Wait for gates: what a job reads is told when it is known whether it need run."""
+    for gate in SETTLED.gates(recipe, stage, names) if SETTLED else ():
+        getattr(checkpoints, gate.stage).get(run=recipe.name, **gate.names)
+        SETTLED.passed(gate)
+
+
 def inputs(stage):
     """What a job of a stage reads."""
 
     def of(wildcards):
         names = {k: v for k, v in wildcards.items() if k != "run"}
+        wait(RECIPES[wildcards.run], stage, names)
         return [
             f"{RESULTS}/{path}.json"
             for path in dag.inputs(RECIPES[wildcards.run], stage, **names)

@@ -1,4 +1,4 @@
-rule scan:
+checkpoint scan:
     input:
         inputs("scan"),
     output:

@@ -1,4 +1,4 @@
-rule tile:
+checkpoint tile:
     input:
         inputs("tile"),
     output:

@@ -19,6 +19,7 @@ from nunatak.recipe import Recipe
 _STORES = ("reproject/*", "degrade/*", "infer/*/*", "mosaic/*")
 _PUBLISHED = ("{}.tif", ".kept/{}.tif", "{}.provenance.json", "{}.provenance.trace")
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*|[0-9]+")
+_BLOCK = re.compile("[0-9]+_[0-9]+")
 _FILES = re.compile(r"\..+\.tmp|.+\.partial")
 _FOLDERS = re.compile(r"\..+\.zarr\..+|\.publish-.+")
 
@@ -112,11 +113,11 @@ def _blocks(root: Path, recipe: Recipe) -> Iterator[Waste]:
     """Blocks of wanted products that lie beyond the recipe's grid."""
     wanted = {block.name for block in recipe.layout.blocks()}
     for name in sorted({product(s) for s in dag.steps(recipe) if "block" in s.names}):
-        shards = {p: f"{p.parent.name}_{p.name}" for p in root.glob(f"{name}.zarr/*/c/*/*")}
-        beyond = {p: block for p, block in shards.items() if block not in wanted}
-        for path in (root / name).glob("[0-9]*_*.*"):
-            if path.suffix in (".json", ".trace") and path.stem not in wanted:
-                beyond[path] = path.stem
+        shards = root.glob(f"{name}.zarr/*/c/*/*")
+        found = {path: f"{path.parent.name}_{path.name}" for path in shards}
+        found |= {p: p.stem for s in (".json", ".trace") for p in (root / name).glob(f"*{s}")}
+        named = {path: block for path, block in found.items() if _BLOCK.fullmatch(block)}
+        beyond = {path: block for path, block in named.items() if block not in wanted}
         if beyond:
             where = which(set(beyond.values()))
             yield Waste(f"{name} {where}: beyond the grid", tuple(sorted(beyond)))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nunatak.ahead import one_ahead
 from nunatak.grid import Window
 from nunatak.learn.inputs import Arrays
 from nunatak.learn.spec import Network
@@ -73,6 +74,8 @@ def predict(
     """Predict the fine field of a block's core.
 
     Sums are kept in float64, so that blending equal values gives exactly that value in float32.
+    While the network works on a window, the next one is prepared and the last one blended, each in
+    a thread of its own.
 
     Parameters
     ----------
@@ -95,7 +98,14 @@ def predict(
         (rows * scale, columns * scale), float32.
     """
     total = np.zeros(core.at(scale).shape)
-    for window, part in parts(lattice, core):
-        field = run(network, prepare(part.pad(halo)), halo, scale)
+    pieces = list(parts(lattice, core))
+    ready = one_ahead(prepare, (part.pad(halo) for _, part in pieces))
+    fields = (run(network, inputs, halo, scale) for inputs in ready)
+
+    def blend(given: tuple[tuple[Window, Window], NDArray[np.float32]]) -> None:
+        (window, part), field = given
         total[part.within(core).at(scale).slices] += field * lattice.weights(window, part, scale)
+
+    for _ in one_ahead(blend, zip(pieces, fields, strict=True)):
+        pass
     return total.astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,10 @@ from nunatak.store import Product
 
 @dataclass(frozen=True)
 class Held:
-    """Reads windows of products out of one window, of which each product is read once.
+    """Reads windows of products out of one window, of which each cell is read once.
+
+    Rows are read when a window asks for them, whole chunks at a time, so that the first window
+    waits for its own rows alone.
 
     Parameters
     ----------
@@ -33,13 +36,25 @@ class Held:
 
     window: Window
     fields: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
+    ends: dict[Path, int] = field(default_factory=dict)
 
     def read(self, product: Product, window: Window) -> NDArray[np.float32]:
         """Read every variable of a part of the window, as `Product.read_all` does."""
+        layout, end = product.layout, self.ends.get(product.path, self.window.top)
         if product.path not in self.fields:
-            self.fields[product.path] = product.read_all(self.window)
-        rows, cols = window.within(self.window).at(product.layout.ratio).slices
+            shape = len(layout.variables), *self.window.at(layout.ratio).shape
+            self.fields[product.path] = np.empty(shape, np.float32)
+        if window.bottom > end:
+            chunk = max(1, layout.chunk // layout.ratio)
+            bottom = min(-(-window.bottom // chunk) * chunk, self.window.bottom)
+            self._add(product, replace(self.window, top=end, bottom=bottom))
+        rows, cols = window.within(self.window).at(layout.ratio).slices
         return self.fields[product.path][:, rows, cols]
+
+    def _add(self, product: Product, strip: Window) -> None:
+        rows, cols = strip.within(self.window).at(product.layout.ratio).slices
+        self.fields[product.path][:, rows, cols] = product.read_all(strip)
+        self.ends[product.path] = strip.bottom
 
 
 def infer(results: Results, method: str, member: int, block: Block) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import rasterio.shutil
 from rasterio.windows import Window as RasterWindow
 
 from nunatak import __version__
+from nunatak.ahead import one_ahead
 from nunatak.grid import Block
 from nunatak.products import Results
 from nunatak.provenance import code_digest, digest_json, fsync_folder, read_json
@@ -81,28 +81,16 @@ def _write_plain(product: Product, path: Path, nodata: float, tags: Mapping[str,
         values[np.isnan(values)] = nodata
         return block, values
 
-    with rasterio.open(path, "w", **profile) as out, ThreadPoolExecutor(1) as pool:
+    with rasterio.open(path, "w", **profile) as out:
         out.update_tags(**tags)
         for i, variable in enumerate(layout.variables, start=1):
             out.set_band_description(i, variable.long_name or variable.name)
             out.set_band_unit(i, variable.units)
             out.update_tags(i, **{k: str(v) for k, v in variable.attributes().items()})
-        for block, values in _one_ahead(pool, filled, layout.grid.blocks()):
+        for block, values in one_ahead(filled, layout.grid.blocks()):
             cells = block.core.at(layout.ratio)
             rows, cols = cells.shape
             out.write(values, window=RasterWindow(cells.left, cells.top, cols, rows))
-
-
-def _one_ahead(pool: ThreadPoolExecutor, work: Any, items: Any) -> Any:
-    """Results of ``work`` in order, the next one under way while this one is used."""
-    waiting = None
-    for item in items:
-        following = pool.submit(work, item)
-        if waiting is not None:
-            yield waiting.result()
-        waiting = following
-    if waiting is not None:
-        yield waiting.result()
 
 
 def provenance(results: Results, method: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ def reconcile(
     root: Path,
     *,
     change: bool = True,
+    forget: Callable[[Step], bool] = lambda step: True,
 ) -> list[Finding]:
     """Remove the manifests of steps that are not done, and restore those of steps that are.
 
@@ -56,6 +57,8 @@ def reconcile(
         The results root.
     change
         Whether anything is changed; else it is only found out.
+    forget
+        Of which steps manifests may be removed: while jobs run, not of those that may be running.
 
     Returns
     -------
@@ -80,14 +83,14 @@ def reconcile(
             open_.add(step.path)
             findings.append(Finding(step, reason))
         if change:
-            _settle(tracker, step, trace, bool(reason), follows)
+            _settle(tracker, step, trace, bool(reason) and forget(step), bool(reason) or follows)
     return findings
 
 
-def _settle(tracker: Tracker, step: Step, trace: Trace | None, stale: bool, follows: bool) -> None:
+def _settle(tracker: Tracker, step: Step, trace: Trace | None, stale: bool, open_: bool) -> None:
     if stale:
         tracker.forget(step.path)
-    elif trace is not None and not follows:
+    elif trace is not None and not open_:
         tracker.restore(step.path, trace, _EPOCH + 1000.0 * STAGES.index(step.stage))
 
 

@@ -33,7 +33,10 @@ READS: dict[str, tuple[str, ...]] = {
         *("methods.{method}.model", "methods.{method}.conditions"),
     ),
     "mosaic": ("grid", "target", "methods.{method}.members", "methods.{method}.constraints"),
-    "publish": ("title", "summary", "grid", "target", "mosaic", "sources", "methods.{method}"),
+    "publish": (
+        *("title", "summary", "grid", "target", "roles", "conditions", "coarse", "split", "tiles"),
+        *("infer", "mosaic", "sources", "methods.{method}"),
+    ),
     "evaluate": ("title", "grid", "target", "coarse", "products", "split", "picks", "evaluate"),
 }
 STAGES = tuple(READS)
