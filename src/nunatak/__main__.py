@@ -1,5 +1,10 @@
 """``python -m nunatak``."""
 
-from nunatak.cli import main
+import sys
 
-main()
+from nunatak.jobs import kept
+
+if not kept(sys.argv[1:]):
+    from nunatak.cli import main
+
+    main()

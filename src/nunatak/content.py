@@ -35,22 +35,24 @@ def cuts(size: int) -> list[int]:
 
 def canonical(array: NDArray[Any]) -> NDArray[Any]:
     """The values little-endian, every NaN the same NaN and -0.0 as 0.0."""
-    plain = array.astype(array.dtype.newbyteorder("<"))
-    if plain.dtype.kind == "f":
-        plain += plain.dtype.type(0)
+    if array.dtype.kind != "f":
+        return array.astype(array.dtype.newbyteorder("<"))
+    plain: NDArray[Any] = np.add(array, 0, dtype=array.dtype.newbyteorder("<"))
+    if plain.size and np.isnan(plain.min()):
         plain[np.isnan(plain)] = np.nan
     return plain
 
 
 def digest_array(array: NDArray[Any]) -> str:
     """Digest of decoded content: type, shape and canonical values in C order."""
-    return _digest(canonical(array))
-
-
-def _digest(plain: NDArray[Any]) -> str:
+    plain = canonical(array)
     hasher = blake3(f"{plain.dtype.str}{plain.shape}".encode())
-    hasher.update(np.ascontiguousarray(plain).view(np.uint8).data)
+    hasher.update(_bytes(plain))
     return hasher.hexdigest()
+
+
+def _bytes(plain: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(plain).view(np.uint8).data
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,21 @@ class Content:
         """Describe an array cut at ``rows`` and ``cols`` (its cells); NaN means missing."""
         plain = canonical(array)
         pieces = "".join(
-            _digest(plain[top:bottom, left:right])[:SHORT]
+            blake3(_bytes(plain[top:bottom, left:right])).hexdigest(length=SHORT // 2)
             for top, bottom in pairwise(rows)
             for left, right in pairwise(cols)
         )
         whole = digest_json([plain.dtype.str, plain.shape, pieces])
-        valid = np.isfinite(plain)
-        count = int(np.count_nonzero(valid))
-        if not count:
-            return cls(whole, pieces, int(plain.size), 0, None, None)
-        low = float(plain.min(where=valid, initial=np.inf))
-        high = float(plain.max(where=valid, initial=-np.inf))
-        return cls(whole, pieces, int(plain.size), count, low, high)
+        return cls(whole, pieces, int(plain.size), *_range(plain))
+
+
+def _range(plain: NDArray[Any]) -> tuple[int, float | None, float | None]:
+    """How many cells are finite, and the least and largest of them."""
+    low, high = np.fmin.reduce(plain, axis=None), np.fmax.reduce(plain, axis=None)
+    if np.isinf(low) or np.isinf(high):
+        return _range(np.where(np.isinf(plain), np.nan, plain))
+    count = int(np.count_nonzero(np.isfinite(plain)))
+    return (count, float(low), float(high)) if count else (0, None, None)
 
 
 @dataclass(frozen=True)

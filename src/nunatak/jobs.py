@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nunatak.errors import ConfigError
 from nunatak.provenance import digest_json
-from nunatak.tracking.steps import Step
+from nunatak.tracking.steps import STAGES, Step
 from nunatak.tracking.trace import Trace, physical, read_trace, write_trace
 from nunatak.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from nunatak.products import Results
 
-_log = logging.getLogger(__name__)
+NAMES = ("source", "role", "method", "member", "block")
 Work = Callable[["Results", str], dict[str, Any]]
+
+
+def kept(arguments: Sequence[str]) -> bool:
+    """Keep what a job made, if its command line is of a job whose step is still done.
+
+    It is asked before anything is imported that takes long: after a small change, most jobs end
+    here.
+    """
+    options = dict(zip(arguments[1::2], arguments[2::2], strict=False))
+    if not arguments or arguments[0] not in STAGES or not {"--recipe", "--results"} <= {*options}:
+        return False
+    names = {name: options[f"--{name}"] for name in NAMES if f"--{name}" in options}
+    recipe, root = Path(options["--recipe"]), Path(options["--results"])
+    if not recipe.is_file():
+        return False
+    return not _reason(Step(arguments[0], recipe.parent.name, names), recipe, Tracker(root))[0]
+
+
+def _reason(step: Step, recipe: Path, tracker: Tracker) -> tuple[str, dict[str, Any]]:
+    """Why a step must be computed, and what it would follow from; if it need not, it is kept."""
+    expected = tracker.expected(step, json.loads(recipe.read_text(encoding="utf-8")))
+    trace = read_trace(tracker.root, step.path)
+    reason = tracker.why(trace, expected)
+    if trace is not None and not reason:
+        tracker.restore(step.path, trace)
+        _say(f"kept {step.path}: nothing that it follows from changed")
+    return reason, expected
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def run(step: Step, recipe: Path, root: Path, work: Work) -> bool:
@@ -42,18 +74,24 @@ def run(step: Step, recipe: Path, root: Path, work: Work) -> bool:
     -------
     bool
         Whether it was computed.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe is not there.
     """
-    tracker, values = Tracker(root), json.loads(recipe.read_text(encoding="utf-8"))
-    trace, expected = read_trace(root, step.path), tracker.expected(step, values)
-    reason = tracker.why(trace, expected)
-    if trace is not None and not reason:
-        tracker.restore(step.path, trace)
-        _log.info("kept %s: nothing that it follows from changed", step.path)
+    if not recipe.is_file():
+        raise ConfigError(
+            f"no recipe {recipe}", "the recipe.json of a run", "run snakemake: it writes it"
+        )
+    tracker = Tracker(root)
+    reason, expected = _reason(step, recipe, tracker)
+    if not reason:
         return False
-    _log.info("computing %s: %s", step.path, reason)
+    _say(f"computing {step.path}: {reason}")
     tracker.forget(step.path, trace=True)
     _compute(step, recipe, tracker, expected, work)
-    _log.info("computed %s", step.path)
+    _say(f"computed {step.path}")
     return True
 
 

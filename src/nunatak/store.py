@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,15 +179,18 @@ class Product:
                 f"{self.layout.product}: block {block.name} given as {given}",
                 f"{sorted(expected)} of shape {cells.shape}, exactly one shard each",
             )
-        for name, values in fields.items():
-            shard = self._shard(name, block)
-            shard.unlink(missing_ok=True)
-            self._array(name)[cells.slices] = values
-            _fsync(shard)
-            fsync_folder(shard.parent)
-            if self.ledger is not None:
-                self.ledger.wrote(shard)
-        return Manifest.of(self.layout.product, block.name, block.core.shape, dict(fields))
+        who, shape = (self.layout.product, block.name), block.core.shape
+        with ThreadPoolExecutor(1) as pool:
+            manifest = pool.submit(Manifest.of, *who, shape, dict(fields))
+            for name, values in fields.items():
+                shard = self._shard(name, block)
+                shard.unlink(missing_ok=True)
+                self._array(name)[cells.slices] = values
+                _fsync(shard)
+                fsync_folder(shard.parent)
+                if self.ledger is not None:
+                    self.ledger.wrote(shard)
+            return manifest.result()
 
     def _shard(self, variable: str, block: Block) -> Path:
         return self.path / variable / "c" / str(block.row) / str(block.col)

@@ -150,13 +150,9 @@ def test_a_forced_stage_computes_nothing(finished: Tree, tmp_path: Path) -> None
     assert tree.manifests() == finished.manifests()
 
 
-LINE = "    recipe = results.recipe\n    scale, product = "
-DEAD = "    recipe = results.recipe\n    unused = 1  # noqa: F841\n    scale, product = "
-
-
 @pytest.mark.parametrize("forget", [False, True], ids=["alone", "without .snakemake"])
 def test_changed_code_with_the_same_result(finished: Tree, tmp_path: Path, forget: bool) -> None:
-    project = finished.project.edited(tmp_path / "project", "stages/infer", LINE, DEAD)
+    project = finished.project.edited(tmp_path / "project", "stages/infer", after="_UNUSED = 1\n")
     tree = finished.copy(tmp_path / "six", project)
     if forget:
         forgotten(tree)
@@ -167,17 +163,12 @@ def test_changed_code_with_the_same_result(finished: Tree, tmp_path: Path, forge
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (LINE, f"    # A comment.\n{LINE}"),
-        ('"""Write the field that one member', '"""Write, in other words, the field that a member'),
-    ],
-    ids=["comment", "docstring"],
+    "words", [{"after": "# A comment.\n"}, {"docstring": "Or: "}], ids=["comment", "docstring"]
 )
 def test_changed_words_are_not_changed_code(
-    finished: Tree, tmp_path: Path, old: str, new: str
+    finished: Tree, tmp_path: Path, words: dict[str, str]
 ) -> None:
-    project = finished.project.edited(tmp_path / "project", "stages/infer", old, new)
+    project = finished.project.edited(tmp_path / "project", "stages/infer", **words)
     run = finished.copy(tmp_path / "six", project).run()
     assert run.returncode == 0, run.stdout
     assert "Nothing to be done" in run.stdout

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import rasterio
 import yaml
+import zarr
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from nunatak.sources.synthetic import World
@@ -71,18 +73,22 @@ KEPT = re.compile(r"kept (\S+):", re.MULTILINE)
 
 
 def write_world(path: Path) -> None:
-    """Write bed and surface of the synthetic world as a GeoTIFF of two bands."""
+    """Write bed and surface of the synthetic world as a GeoTIFF of two bands.
+
+    The bed of the block in the lower right corner is missing.
+    """
     at = (np.arange(CELLS) + 0.5) * FINE
     world = World(0)
+    fields = [world.evaluate(name, at, at[::-1]) for name in ("bed", "surface")]
+    fields[0][-STEP * SCALE :, -STEP * SCALE :] = np.nan
     profile = {
         "driver": "GTiff",
         **{"width": CELLS, "height": CELLS, "count": 2, "dtype": "float32", "crs": "EPSG:3031"},
         "transform": Affine(FINE, 0, 0, 0, -FINE, SIDE),
     }
     with rasterio.open(path, "w", **profile) as file:
-        for band, name in enumerate(("bed", "surface"), start=1):
-            file.write(world.evaluate(name, at, at[::-1]), band)
-            file.set_band_description(band, name)
+        file.write(np.stack(fields))
+        file.descriptions = ("bed", "surface")
 
 
 @dataclass(frozen=True)
@@ -103,21 +109,21 @@ class Project:
     def make(self) -> Project:
         """Copy what a run needs of the repository."""
         ignored = shutil.ignore_patterns("__pycache__")
-        for name in ("src", "workflow", "envs", "config"):
+        for name in ("src", "workflow", "profiles", "envs", "config"):
             shutil.copytree(ROOT / name, self.folder / name, ignore=ignored)
         shutil.copyfile(ROOT / "Snakefile", self.folder / "Snakefile")
         with (self.folder / "config" / "sources.yaml").open("a", encoding="utf-8") as catalogue:
             catalogue.write(SOURCE)
         return self
 
-    def edited(self, folder: Path, module: str, old: str, new: str) -> Project:
-        """A copy of the project with a piece of text in a module replaced."""
+    def edited(self, folder: Path, module: str, *, docstring: str = "", after: str = "") -> Project:
+        """A copy of the project with text in a module: in its docstring, and at its end."""
         other = Project(folder, self.python)
         shutil.copytree(self.folder, folder)
         path = folder / "src" / "nunatak" / f"{module}.py"
         text = path.read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{module} holds {old!r} {text.count(old)} times"
-        path.write_text(text.replace(old, new), encoding="utf-8")
+        assert text.startswith('"""')
+        path.write_text(f'"""{docstring}{text[3:]}{after}', encoding="utf-8")
         return other
 
 
@@ -176,6 +182,18 @@ class Tree:
             text=True,
         )
 
+    def nunatak(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the project in the tree's folder."""
+        environment = {**self.command()[1], "PYTHONPATH": str(self.project.folder / "src")}
+        return subprocess.run(
+            [str(self.project.python / "python"), "-m", "nunatak", *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def told(self, pattern: re.Pattern[str]) -> list[str]:
         """The steps of which the logs of the last run tell something."""
         logs = (p.read_text(encoding="utf-8") for p in self.results.glob("logs/**/*.log"))
@@ -198,6 +216,14 @@ class Tree:
         """Every manifest by its path."""
         found = {p for p in self.results.rglob("*.json") if not _aside(p, self.results)}
         return {str(p.relative_to(self.results)): p.read_bytes() for p in sorted(found)}
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Every array of every product, read without the checks of a job."""
+        found = {}
+        for path in sorted(self.results.glob("**/*.zarr")):
+            for name, array in zarr.open_group(path, mode="r").arrays():
+                found[f"{path.relative_to(self.results)}/{name}"] = np.asarray(array[...])
+        return found
 
     def change(self, block: str, down: int, across: int, by: float = 4.0) -> None:
         """Raise the bed in one fine cell of a coarse cell, told from the corner of a block."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -13,10 +14,14 @@ from numpy.typing import NDArray
 
 Positions = NDArray[np.float64]
 Field = NDArray[np.float32]
+Cells = NDArray[np.int64]
 Weights = scipy.sparse.csr_array
+T = TypeVar("T", bound=np.generic)
 
 _TIE = 1e-7
 _WHOLE = 1 - 1e-6
+_STRIP = 1 << 18
+_SIMPLE = ("average", "bilinear")
 
 
 def _linear(d: Positions) -> Positions:
@@ -177,6 +182,39 @@ class Line:
         return scipy.sparse.csr_array(parts, shape=(self.count, self.size))
 
 
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """Weights of the source's cells along both axes, for all rows of a target or some."""
+
+    down: Weights
+    across: Weights
+    finer: bool
+
+    @classmethod
+    def of(cls, rows: Line, cols: Line, method: str) -> _Kernel:
+        return cls(rows.weights(method), cols.weights(method), cols.step < 1)
+
+    def part(self, lines: slice, needs: slice) -> _Kernel:
+        """The weights of some rows of the target for those rows of the source that they need."""
+        return _Kernel(self.down[lines, needs], self.across, self.finer)
+
+    def touched(self, cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where any of some cells has a weight."""
+        down, across = (_pattern(weights) for weights in (self.down, self.across))
+        found: NDArray[np.bool_] = _Kernel(down, across, self.finer).mean(cells) > 0
+        return found
+
+    def mean(self, values: NDArray[Any]) -> Field:
+        """``down @ values @ across.T``, turning whichever is smaller, the field or the result."""
+        plain = np.asarray(values, np.float32)
+        if self.finer:
+            turned = self.across @ np.ascontiguousarray(plain.T)
+            result: Field = self.down @ np.ascontiguousarray(turned.T)
+            return result
+        turned = self.across @ np.ascontiguousarray((self.down @ plain).T)
+        return np.ascontiguousarray(turned.T)
+
+
 def resample_along(values: Field, rows: Line, cols: Line, method: str) -> Field:
     """Resample a field onto a grid along its own axes.
 
@@ -197,32 +235,50 @@ def resample_along(values: Field, rows: Line, cols: Line, method: str) -> Field:
         where all cells are. Missing cells count as absent: weights are renormalised over the
         others, and where a kernel wider than bilinear lacks a cell the value is the bilinear one.
     """
-    at_centre = values[np.ix_(rows.nearest, cols.nearest)] if method != "average" else None
-    if method == "nearest" and at_centre is not None:
-        return at_centre
-    down, across = rows.weights(method), cols.weights(method)
-    missing = np.isnan(values)
-    if not missing.any():
-        return _product(down, values, across)
-    result = _product(down, np.where(missing, np.float32(0), values), across)
-    if method in ("average", "bilinear"):
-        weight = _product(down, (~missing).astype(np.float32), across)
-        lacking = weight < _WHOLE
-        result[lacking] /= np.where(weight > 1 - _WHOLE, weight, np.nan)[lacking]
-    else:
-        lacking = _product(_pattern(down), missing.astype(np.float32), _pattern(across)) > 0
-        result[lacking] = resample_along(values, rows, cols, "bilinear")[lacking]
-    if at_centre is not None:
-        result[np.isnan(at_centre)] = np.nan
+    if method == "nearest":
+        return _at(values, rows.nearest, cols.nearest)
+    kernel = _Kernel.of(rows, cols, method)
+    simple = kernel if method in _SIMPLE else _Kernel.of(rows, cols, "bilinear")
+    result = np.empty((rows.count, cols.count), np.float32)
+    for lines, needs in _strips(kernel.down, max(cols.count, ceil(cols.size * rows.step))):
+        part, first = values[needs], rows.nearest[lines] - needs.start
+        centres = None if method == "average" else (first, cols.nearest)
+        kernels = [k.part(lines, needs) for k in dict.fromkeys((simple, kernel))]
+        result[lines] = _strip(part, centres, *kernels)
     return result
 
 
-def _product(down: Weights, values: Field, across: Weights) -> Field:
-    """``down @ values @ across.T``, turning whichever is smaller, the field or the result."""
-    if across.shape[0] > across.shape[1]:
-        result: Field = down @ np.ascontiguousarray((across @ np.ascontiguousarray(values.T)).T)
-        return result
-    return np.ascontiguousarray((across @ np.ascontiguousarray((down @ values).T)).T)
+def _strip(
+    values: Field, centres: tuple[Cells, Cells] | None, simple: _Kernel, wide: _Kernel | None = None
+) -> Field | np.float32:
+    """Weighted means; those of a wide kernel where no cell of it is missing."""
+    missing = np.isnan(values)
+    if missing.all():
+        return np.float32(np.nan)
+    if not missing.any():
+        return (wide or simple).mean(values)
+    filled = np.where(missing, np.float32(0), values)
+    result, weight = simple.mean(filled), simple.mean(~missing)
+    np.copyto(weight, np.nan, where=weight <= 1 - _WHOLE)
+    np.divide(result, weight, out=result, where=~(weight >= _WHOLE))
+    if wide is not None:
+        np.copyto(result, wide.mean(filled), where=~wide.touched(missing))
+    if centres is not None:
+        np.copyto(result, np.nan, where=_at(missing, *centres))
+    return result
+
+
+def _strips(down: Weights, width: int) -> Iterator[tuple[slice, slice]]:
+    """Rows of the target, as many as a cache holds at ``width`` cells a row, and what they need."""
+    for top in range(0, down.shape[0], step := max(1, _STRIP // width)):
+        lines = slice(top, min(top + step, down.shape[0]))
+        used = down.indices[down.indptr[lines.start] : down.indptr[lines.stop]]
+        yield lines, slice(int(used.min()), int(used.max()) + 1)
+
+
+def _at(values: NDArray[T], rows: Cells, cols: Cells) -> NDArray[T]:
+    """Values where rows and columns cross."""
+    return values.take(cols, axis=1).take(rows, axis=0)
 
 
 def _pattern(weights: Weights) -> Weights:

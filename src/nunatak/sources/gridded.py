@@ -39,15 +39,15 @@ def clean(values: ArrayLike, variable: Variable) -> NDArray[np.float32]:
         NaN where masked, not finite, equal to nodata or out of range.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        numbers = np.ma.filled(np.ma.asarray(values).astype(np.float32), np.nan)
-        missing = ~np.isfinite(numbers)
+        numbers = np.array(np.ma.getdata(values), np.float32, order="C")
+        missing = ~np.isfinite(numbers) | np.ma.getmask(values)
         if variable.nodata is not None:
             missing |= numbers == np.float32(variable.nodata)
         if variable.valid_range is not None:
             low, high = variable.valid_range
             missing |= (numbers < np.float32(low)) | (numbers > np.float32(high))
-    numbers[missing] = np.nan
-    return np.ascontiguousarray(numbers)
+    np.copyto(numbers, np.nan, where=missing)
+    return numbers
 
 
 @dataclass(frozen=True)

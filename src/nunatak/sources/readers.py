@@ -16,13 +16,15 @@ import rasterio
 import rasterio.windows
 from numpy.typing import ArrayLike
 from odc.geo.crs import CRS
+from rasterio.enums import MaskFlags
 
 from nunatak.errors import DataError, SourceError
 from nunatak.source import Source, Variable
 from nunatak.sources.gridded import Field, FileRaster, Layout, gridded, unknown
 from nunatak.sources.raster import Axis, check_crs, north_up, parse_crs
 
-_CACHE_MB = 64
+# In bytes, as rasterio hands it on: GDAL's own option would be in megabytes.
+_CACHE = 64 << 20
 
 
 def open_raster(path: Path, source: Source, *, ignore_crs: bool = False) -> FileRaster:
@@ -48,7 +50,7 @@ def open_raster(path: Path, source: Source, *, ignore_crs: bool = False) -> File
         If the file has no regular north-south grid, or its CRS is not the catalogue's.
     """
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
             dataset = rasterio.open(path)
     except rasterio.errors.RasterioIOError as error:
         raise SourceError(f"{path}: {error}", "a raster that GDAL can read") from error
@@ -85,12 +87,16 @@ def _band(dataset: Any, key: str, variable: Variable, path: Path) -> int:
 
 def _band_taker(dataset: Any, band: int) -> Callable[[slice, slice], ArrayLike]:
     scale, offset = dataset.scales[band - 1], dataset.offsets[band - 1]
+    nodata, flags = dataset.nodatavals[band - 1], dataset.mask_flag_enums[band - 1]
+    # GDAL makes a mask of what is not NaN or a number far more slowly than it reads.
+    simple = flags in ([MaskFlags.all_valid], [MaskFlags.nodata])
 
     def take(rows: slice, cols: slice) -> ArrayLike:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB):
-            values = dataset.read(
-                band, window=rasterio.windows.Window.from_slices(rows, cols), masked=True
-            )
+        window = rasterio.windows.Window.from_slices(rows, cols)
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+            values = dataset.read(band, window=window, masked=not simple)
+        if simple and nodata is not None and not np.isnan(nodata):
+            values = np.ma.array(values, mask=values == nodata)
         unpacked: ArrayLike = values if (scale, offset) == (1, 0) else values * scale + offset
         return unpacked
 

@@ -7,9 +7,10 @@ import json
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib.metadata import packages_distributions, version
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from blake3 import blake3
@@ -184,8 +185,14 @@ def _installed() -> list[Any]:
 
 @lru_cache(maxsize=1)
 def _distributions() -> dict[str, list[str]]:
-    return dict(packages_distributions())
+    return dict(metadata().packages_distributions())
 
 
 def _version(name: str) -> str:
-    return " ".join(f"{d} {version(d)}" for d in sorted(set(_distributions().get(name, []))))
+    found = sorted(set(_distributions().get(name, [])))
+    return " ".join(f"{d} {metadata().version(d)}" for d in found)
+
+
+def metadata() -> ModuleType:
+    """The module that knows installed packages, which a job that is kept does not need."""
+    return import_module("importlib.metadata")

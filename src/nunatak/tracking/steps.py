@@ -25,7 +25,7 @@ READS: dict[str, tuple[str, ...]] = {
     "degrade": ("grid", "coarse", "target"),
     "tile": ("grid", "coarse", "conditions", "split", "tiles", "target.variable"),
     "train": (
-        *("grid", "conditions", "tiles", "split", "infer.energy"),
+        *("grid", "conditions", "tiles.size", "tiles.context", "split.buffer", "infer.energy"),
         *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.train"),
     ),
     "infer": (
