@@ -27,6 +27,11 @@ include: "workflow/rules/publish.smk"
 include: "workflow/rules/evaluate.smk"
 
 
+# Snakemake looks a second time at every job behind a checkpoint, even if none waits for it.
+for gate in ("scan", "tile"):
+    workflow.get_rule(gate).is_checkpoint = bool(SETTLED) and SETTLED.waits(gate)
+
+
 rule all:
     default_target: True
     input:

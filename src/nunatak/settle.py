@@ -45,6 +45,10 @@ class Settled:
         found = reconcile(self._values, self._steps, root, change=self.lock is not None)
         self._open = {finding.step.path for finding in found}
 
+    def waits(self, stage: str) -> bool:
+        """Whether jobs may wait for a gate of a stage."""
+        return any(step.stage == stage and step.path in self._open for step in self._steps)
+
     def gates(self, recipe: Recipe, stage: str, names: Mapping[str, str]) -> Iterator[Step]:
         """The gates that a job waits for, because what they tell is not known yet."""
         for gate in dag.gates(recipe, stage, **names):
