@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nunatak.grid import Block, Window
 from nunatak.learn.checkpoint import load_network
-from nunatak.learn.inputs import Inputs, Statistics
+from nunatak.learn.inputs import Inputs
 from nunatak.learn.predict import keep_memory, parts
 from nunatak.learn.spec import Network
 from nunatak.ops.blend import Lattice
@@ -53,8 +53,8 @@ def bare(results: Results, halo: int | None, feather: int) -> float:
     ``halo`` is that of the network if it is not given.
     """
     keep_memory()
-    inputs = Inputs(results, Statistics.read(results.tiles / "statistics.json"), METHOD)
-    network, reach = load_network(results, METHOD, 0)
+    network, reach, statistics = load_network(results, METHOD, 0)
+    inputs = Inputs(results, statistics, METHOD)
     edge = reach if halo is None else halo
     lattice = Lattice(results.recipe.layout.shape, results.recipe.infer.window, feather)
     seconds = 0.0

@@ -128,6 +128,22 @@ def test_nodata_of_the_file_and_of_the_catalogue_and_the_range_are_missing(tmp_p
     same(raster, np.where(keep, FIELD, np.nan))
 
 
+@pytest.mark.parametrize("nodata", [None, np.nan, -9999, -3.4028234663852886e38])
+def test_any_nodata_of_a_float_file_is_missing(tmp_path: Path, nodata: float | None) -> None:
+    field = FIELD.copy()
+    field[1, 2], field[2, 3] = np.nan, np.inf if nodata is None else nodata
+    expected = FIELD.copy()
+    expected[1, 2] = expected[2, 3] = np.nan
+    same(open_raster(write_tiff(tmp_path / "a.tif", field, nodata=nodata), source()), expected)
+
+
+def test_cells_outside_the_mask_of_a_file_are_missing(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", FIELD)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(FIELD != 5)
+    same(open_raster(path, source()), np.where(FIELD == 5, np.nan, FIELD))
+
+
 def test_bands_are_found_by_number_description_and_alone(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", FIELD, FIELD + 1, FIELD + 2)
     with rasterio.open(path, "r+") as dataset:

@@ -18,7 +18,7 @@ from nunatak.errors import DataError
 from nunatak.grid import Window
 from nunatak.ops import warp as module
 from nunatak.ops.footprint import needed
-from nunatak.ops.resample import REACH, most_common, resample
+from nunatak.ops.resample import REACH, Line, most_common, resample, resample_along
 from nunatak.ops.warp import warp
 from nunatak.sources.raster import MemoryRaster, Raster
 
@@ -304,6 +304,16 @@ def test_kernels_reproduce_a_plane(row: float, col: float, how: str) -> None:
     y, x = np.mgrid[0:20, 0:20] + 0.5
     found = resample((3 * x - 2 * y).astype(np.float32), np.array([row]), np.array([col]), how)
     assert_allclose(found, 3 * col - 2 * row, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", [how for how in METHODS if how not in ("average", "mode")])
+def test_along_the_axes_is_as_at_the_positions_in_every_strip(how: str) -> None:
+    values = np.random.default_rng(0).normal(0, 500, (900, 160)).astype(np.float32)
+    values[300:500, 40:90] = values[620:, :] = values[::7, 3::50] = np.nan
+    rows, cols = Line(1.3, 0.5, 1790, 900), Line(2.0, 0.5, 310, 160)
+    row, col = np.meshgrid(1.55 + np.arange(1790) / 2, 2.25 + np.arange(310) / 2, indexing="ij")
+    found = resample_along(values, rows, cols, how)
+    assert_allclose(found, resample(values, row, col, how), atol=2e-3)
 
 
 @given(how=st.sampled_from(["nearest", "bilinear", "cubic", "lanczos"]))
