@@ -1,5 +1,6 @@
 # make demo   set up and map the synthetic world: results/bed
 # make test   set up and run the tests
+# make test-slurm  run the tests that start a SLURM cluster; as root, with SLURM's packages
 # make check  formatters, linters, types, import directions
 # make generate  schemas and reference pages from the models
 PYTHON ?= python3
@@ -10,7 +11,7 @@ READY = $(VENV)/.ready
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check generate clean
+.PHONY: demo test test-slurm check generate clean
 
 demo: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
@@ -18,7 +19,10 @@ demo: $(READY)
 	@echo "Look at results/bed/evaluate/*.png and results/bed/publish/*.tif"
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m 'not slurm'
+
+test-slurm: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/slurm
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -192,7 +192,8 @@ def command(callback: Callable[..., Any]) -> str:
         flags = [option.default, *option.param_decls] if option.default is not ... else [usual]
         needed = parameter.default is inspect.Parameter.empty
         value = "**required**" if needed else f"`{parameter.default}`"
-        types = [each.__name__ for each in get_args(plain) or (plain,) if each is not NoneType]
+        kinds = [each for each in get_args(plain) or (plain,) if each is not NoneType]
+        types = [each if isinstance(each, str) else each.__name__ for each in kinds]
         rows.append([f"`{', '.join(flags)}`", " or ".join(types).lower(), value, option.help or ""])
     heading = f"## `nunatak {callback.__name__}`\n\n{inspect.getdoc(callback)}"
     return f"{heading}\n\n{table(['option', 'type', 'default', 'meaning'], rows)}"

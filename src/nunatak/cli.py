@@ -11,6 +11,7 @@ import typer
 
 from nunatak.errors import NunatakError
 from nunatak.jobs import Work, run
+from nunatak.learn.spread import Launcher, Spread
 from nunatak.tracking.steps import Step
 
 if TYPE_CHECKING:
@@ -112,19 +113,35 @@ def train(
     stop_after: Annotated[
         float | None, typer.Option(help="Seconds; resumes when run again.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes to start here, one a device.")
+    ] = 1,
+    launcher: Annotated[
+        Launcher, typer.Option(help="`torchrun` or `srun`, if that started this process.")
+    ] = "local",
+    micro_batch: Annotated[
+        int | None, typer.Option(min=1, help="Most samples at once on a device.")
+    ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between checkpoints, besides validations.")
+    ] = 600,
 ) -> None:
     """Train one member of a method, or go on where it stopped."""
+    spread = Spread(processes, launcher, micro_batch, checkpoint_every)
 
     def work(tree: Results, key: str) -> dict[str, Any]:
         from nunatak.stages.train import train as stage
 
-        manifest = stage(tree, method, member, key=key, stop_after=stop_after)
-        if "unfinished" in manifest:
+        manifest = stage(tree, method, member, key=key, stop_after=stop_after, spread=spread)
+        if "unfinished" in manifest and not spread.rank:
             typer.echo(f"stopped after {manifest['samples']} samples; run again to go on", err=True)
             raise typer.Exit(UNFINISHED)
         return manifest
 
-    _run("train", recipe, results, work, method=method, member=str(member))
+    if spread.rank:
+        _follow(recipe, results, work)
+    else:
+        _run("train", recipe, results, work, method=method, member=str(member))
 
 
 @app.command()
@@ -271,6 +288,48 @@ def sources(
 
 
 @app.command()
+def profile(
+    executor: Annotated[str, typer.Argument(help="What runs the jobs: slurm.")] = "slurm",
+    partition: Annotated[str | None, typer.Option(help="Partition of every job.")] = None,
+    account: Annotated[str | None, typer.Option(help="Account that jobs are charged to.")] = None,
+    gpu_partition: Annotated[str | None, typer.Option(help="Partition of training.")] = None,
+    gres: Annotated[str | None, typer.Option(help="GPU of a training, as gpu:1.")] = None,
+    gpu_infer: Annotated[bool, typer.Option("--gpu-infer", help="Infer on a GPU as well.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of the profile; else of your own profiles.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Write over a profile that is there.")
+    ] = False,
+) -> None:
+    """Write the Snakemake profile of a cluster, its names checked; asks for what is not given."""
+    from nunatak.commands import profile as written
+    from nunatak.errors import ConfigError
+
+    if executor != "slurm":
+        raise ConfigError(f"no profile for {executor}", "slurm", "see docs/how-to/other-executors")
+
+    def name(given: str | None, question: str) -> str | None:
+        asks = given is None and sys.stdin.isatty()
+        return (typer.prompt(question, default="", show_default=False) if asks else given) or None
+
+    site = written.Site(
+        name(partition, "Partition (empty: the cluster's default)"),
+        name(account, "Account (empty: yours)"),
+        name(gpu_partition, "Partition with GPUs (empty: train without)"),
+        name(gres, "GPU of a training, as gpu:1 (empty: none, or one of that partition)"),
+        gpu_infer,
+    )
+    offered = written.offers()
+    if offered is None:
+        typer.echo("no sinfo here: whether these names exist was not checked", err=True)
+    else:
+        written.check(site, offered)
+    path = written.write(site, folder or written.home() / executor, replace=replace)
+    typer.echo(f"{path}: use it with snakemake --profile {folder or executor}")
+
+
+@app.command()
 def schema(
     folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("config/schema"),
 ) -> None:
@@ -284,6 +343,17 @@ def schema(
 
 def _run(stage: str, recipe: Path, results: Path, work: Work, **names: str) -> None:
     run(Step(stage, recipe.parent.name, names), recipe, results, work)
+
+
+def _follow(recipe: Path, results: Path, work: Work) -> None:
+    """Work beside the process that runs the step, which alone decides, logs and commits."""
+    from nunatak.config import saved
+    from nunatak.products import Results
+    from nunatak.tracking.ledger import Ledger
+    from nunatak.tracking.tracker import Tracker
+
+    logging.getLogger().setLevel(logging.WARNING)
+    work(Results(saved(recipe), results, Ledger(Tracker(results), recording=False)), "")
 
 
 def main() -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from nunatak.errors import ConfigError
 from nunatak.provenance import digest_json
+from nunatak.sources.disk import room
 from nunatak.tracking.steps import STAGES, Step
 from nunatak.tracking.trace import Trace, physical, read_trace, write_trace
 from nunatak.tracking.tracker import Tracker
+from nunatak.usage import used
 
 if TYPE_CHECKING:
     from nunatak.products import Results
@@ -34,7 +36,10 @@ def kept(arguments: Sequence[str]) -> bool:
     recipe, root = Path(options["--recipe"]), Path(options["--results"])
     if not recipe.is_file():
         return False
-    return not _reason(Step(arguments[0], recipe.parent.name, names), recipe, Tracker(root))[0]
+    try:
+        return not _reason(Step(arguments[0], recipe.parent.name, names), recipe, Tracker(root))[0]
+    except OSError:  # a full disk, say: `run` meets it again, and says so
+        return False
 
 
 def _reason(step: Step, recipe: Path, tracker: Tracker) -> tuple[str, dict[str, Any]]:
@@ -79,18 +84,21 @@ def run(step: Step, recipe: Path, root: Path, work: Work) -> bool:
     ------
     ConfigError
         If the recipe is not there.
+    DiskFullError
+        If the disk fills up.
     """
     if not recipe.is_file():
         raise ConfigError(
             f"no recipe {recipe}", "the recipe.json of a run", "run snakemake: it writes it"
         )
     tracker = Tracker(root)
-    reason, expected = _reason(step, recipe, tracker)
-    if not reason:
-        return False
-    _say(f"computing {step.path}: {reason}")
-    tracker.forget(step.path, trace=True)
-    _compute(step, recipe, tracker, expected, work)
+    with used(), room(step.path, root):
+        reason, expected = _reason(step, recipe, tracker)
+        if not reason:
+            return False
+        _say(f"computing {step.path}: {reason}")
+        tracker.forget(step.path, trace=True)
+        _compute(step, recipe, tracker, expected, work)
     _say(f"computed {step.path}")
     return True
 

@@ -169,8 +169,14 @@ class Product:
         Raises
         ------
         StoreError
-            If the fields are not exactly the block: only a whole shard may be written.
+            If the block is not one of the grid's, or the fields are not exactly the block: only a
+            whole shard may be written.
         """
+        if block != (whole := self.layout.grid.at(block.row, block.col)):
+            raise StoreError(
+                f"{self.layout.product}: block {block.name} given as {block.core}",
+                f"{whole.core}, exactly one shard",
+            )
         cells = block.core.at(self.layout.ratio)
         expected = {v.name for v in self.layout.variables}
         if set(fields) != expected or any(a.shape != cells.shape for a in fields.values()):

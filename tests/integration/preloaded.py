@@ -41,16 +41,21 @@ sys.exit((line.recv(1) or b"\\x89")[0])
 
 
 def serve(address: str) -> None:
-    """Fork for every call that comes in, until the process is ended."""
+    """Fork for every call that comes in, until the process is ended or its parent is gone."""
+    parent = os.getppid()
     for name in PACKAGES:
         import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(address)
     listener.listen(64)
+    listener.settimeout(5)
     print("ready", flush=True)
-    while True:
-        line, _ = listener.accept()
+    while os.getppid() == parent:
+        try:
+            line, _ = listener.accept()
+        except TimeoutError:
+            continue
         if os.fork() == 0:
             listener.close()
             _answer(line)

@@ -5,10 +5,10 @@ The disk is a small file system in memory, which only root may mount.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,6 @@ from nunatak.tracking.steps import Step
 from tests.integration.world import Tree
 
 pytestmark = pytest.mark.slow
-
-MIB = 1 << 20
 
 
 @pytest.fixture
@@ -67,17 +65,56 @@ STEPS = [
 ]
 
 
+def refused(output: str) -> None:
+    assert re.search(r"^error: .*no room in \S+: .*bytes free", output, re.MULTILINE), output
+    assert "free some disk" in output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.stage)
 def test_a_disk_that_fills_up(finished: Tree, disk: Path, step: Step) -> None:
-    """At several points of the write: with no room at all, and with room for part of it."""
+    """With no room at all, and with more and more, until there is enough."""
     tree = finished.copy(disk / "six")
-    full = 0
-    for pages in (0, 1, 2, 3, 5, 8, 40):
-        (tree.results / f"{step.path}.trace").unlink(missing_ok=True)
+    expected = (tree.results / f"{step.path}.trace").read_bytes()
+    failed, pages = 0, 0
+    while True:
+        tree.forget(step)
         filler = fill(disk, 4096 * pages)
         run = tree.nunatak(*job(tree, step))
         filler.unlink()
-        print(step.stage, pages, run.returncode, run.stdout[-700:])
-        if run.returncode:
-            full += 1
-    assert 0
+        if run.returncode == 0:
+            break
+        failed, pages = failed + 1, 2 * pages + 1
+        refused(run.stdout)
+        assert not (tree.results / f"{step.path}.json").exists()
+        sound(tree)
+    assert failed
+    assert (tree.results / f"{step.path}.trace").read_bytes() == expected
+    sound(tree)
+
+
+def sound(tree: Tree) -> None:
+    verified = tree.nunatak("verify", "--results", "results")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_a_disk_that_fills_up_while_a_model_is_trained(trained: Tree, disk: Path) -> None:
+    """The next run goes on where there is a checkpoint, and ends with the same model."""
+    tree = trained.copy(disk / "three")
+    step = Step("train", "three", {"method": "residual", "member": "0"})
+    expected = (tree.results / f"{step.path}.json").read_bytes()
+    shutil.rmtree((tree.results / step.path).parent)
+    failed, pages = 0, 0
+    while True:
+        filler = fill(disk, 4096 * pages)
+        run = tree.nunatak(*job(tree, step))
+        filler.unlink()
+        if run.returncode == 0:
+            break
+        failed, pages = failed + 1, 2 * pages + 4
+        refused(run.stdout)
+        assert not (tree.results / f"{step.path}.json").exists()
+        sound(tree)
+    assert failed > 1
+    assert (tree.results / f"{step.path}.json").read_bytes() == expected
+    sound(tree)

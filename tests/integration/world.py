@@ -20,7 +20,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from nunatak.config import merge
 from nunatak.sources.synthetic import World
+from nunatak.tracking.steps import Step
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS, STEP, SCALE, FINE = 6, 16, 4, 250  # blocks, coarse cells, fine cells, metres
@@ -68,6 +70,31 @@ SIX: dict[str, Any] = {
     "products": ["bicubic"],
     "infer": {"window": STEP, "feather": 2},
 }
+# Squares of the split are 16 coarse cells wide: in rows from the north and columns from the west,
+# (column - 2 row) mod 5 is 0 for test and 2 for validation.
+THREE: dict[str, Any] = merge(
+    SIX,
+    {
+        "title": "Three by three blocks and a network",
+        "grid": {"block": CELLS // 3},
+        "roles": {"surface": {"source": "world", "variables": ["surface"], "resolution": 250}},
+        "conditions": ["surface"],
+        "split": {"buffer": 6000},
+        "products": ["residual"],
+        "methods": {
+            "bicubic": None,
+            "residual": {
+                "model": {"op": "residual", "args": {"width": 4, "depth": 1, "head": 4}},
+                "constraints": [{"op": "block_mean"}, {"op": "below", "role": "surface"}],
+                "train": {
+                    "task": {"op": "supervised"},
+                    "losses": [{"op": "l1", "weight": 1.0}],
+                    **{"samples": 32, "batch": 4, "lr": 1e-3, "validate_every": 16},
+                },
+            },
+        },
+    },
+)
 COMPUTED = re.compile(r"computed (\S+)$", re.MULTILINE)
 KEPT = re.compile(r"kept (\S+):", re.MULTILINE)
 
@@ -206,6 +233,11 @@ class Tree:
     def kept(self) -> Counter[str]:
         """How many jobs of each stage ran and found that nothing had changed."""
         return Counter(_stage(step) for step in self.told(KEPT))
+
+    def forget(self, step: Step) -> None:
+        """Remove the manifest and the trace of a step."""
+        for suffix in ("json", "trace"):
+            (self.results / f"{step.path}.{suffix}").unlink(missing_ok=True)
 
     def copy(self, folder: Path, project: Project | None = None) -> Tree:
         """A copy with times and hard links."""

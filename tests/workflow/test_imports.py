@@ -14,12 +14,23 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "nunatak"
 RULES = SRC.parents[1] / "workflow" / "rules"
 MODULES = sorted(SRC.rglob("*.py"))
 LAYERS = [
-    {"ahead", "errors", "units"},
+    {"ahead", "errors", "units", "usage"},
     {"grid", "registry", "provenance", "validation"},
     {"content", "tracking"},
     {"source", "store"},
     {"recipe", "consistency"},
-    {"products", "config", "dag", "splits", "sources", "ops", "metrics", "figures", "scores"},
+    {
+        "products",
+        "config",
+        "dag",
+        "splits",
+        "sources",
+        "ops",
+        "metrics",
+        "figures",
+        "scores",
+        "resources",
+    },
     {"learn", "gallery"},
     {"stages"},
     {"jobs", "settle"},

@@ -4,9 +4,12 @@ from pathlib import Path
 
 SOURCE = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SOURCE)
-shell.prefix(f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
+shell.prefix(
+    f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}"
+    " NUNATAK_ASKED='{resources.mem_mb} MB, {resources.runtime} minutes'; "
+)
 
-from nunatak import dag
+from nunatak import dag, resources
 from nunatak.config import load, save
 from nunatak.errors import NunatakError
 from nunatak.settle import Settled
@@ -81,3 +84,44 @@ def inputs(stage):
         ]
 
     return of
+
+
+def asks(stage):
+    """Memory and time that a job of a stage asks for."""
+
+    def recipe(wildcards):
+        return RECIPES[wildcards.run] if "run" in wildcards.keys() else None
+
+    return {
+        "mem_mb": lambda wildcards, attempt: resources.memory(
+            stage, recipe(wildcards), attempt
+        ),
+        "runtime": lambda wildcards, attempt: resources.minutes(
+            stage, recipe(wildcards), attempt
+        ),
+    }
+
+
+# Processes and devices are no values of a recipe: a profile sets them as resources of the rule
+# (docs/how-to/train.md). Snakemake does not record parameters that are functions of resources.
+def train_launcher(wildcards, resources, threads):
+    """What starts the processes of a training on several machines: srun, in a job that has tasks."""
+    if not resources.get("mpi"):
+        return ""
+    nodes = resources.get("nodes", 1)
+    tasks = resources.get("tasks_per_node") or resources.tasks // nodes
+    return (
+        f"{resources.mpi} --nodes={nodes} --ntasks-per-node={tasks}"
+        f" --cpus-per-task={resources.get('cpus_per_task', threads)}"
+        " --gpu-bind=none --kill-on-bad-exit=1 --wait=0 "
+    )
+
+
+def train_options(wildcards, resources):
+    """Options of a training that do not change what it learns."""
+    names = ("processes", "micro_batch", "checkpoint_every")
+    given = {name: resources.get(name) for name in names}
+    given["launcher"] = "srun" if resources.get("mpi") else None
+    return "".join(
+        f" --{name.replace('_', '-')} {value}" for name, value in given.items() if value
+    )

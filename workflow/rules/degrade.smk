@@ -9,6 +9,8 @@ rule degrade:
         f"{RESULTS}/benchmarks/{{run}}/degrade/{{block}}.tsv"
     conda:
         "../../envs/array.yaml"
+    resources:
+        **asks("degrade"),
     message:
         "{wildcards.run}: degrade block {wildcards.block}"
     shell:

@@ -7,6 +7,8 @@ rule download:
         f"{RESULTS}/benchmarks/download/{{source}}.tsv"
     conda:
         "../../envs/fetch.yaml"
+    resources:
+        **asks("download"),
     params:
         recipe=lender,
     message:

@@ -29,6 +29,8 @@ rule evaluate:
         f"{RESULTS}/benchmarks/{{run}}/evaluate.tsv"
     conda:
         "../../envs/plot.yaml"
+    resources:
+        **asks("evaluate"),
     message:
         "{wildcards.run}: evaluate"
     shell:

@@ -9,6 +9,8 @@ rule infer:
         f"{RESULTS}/benchmarks/{{run}}/infer/{{method}}/{{member}}/{{block}}.tsv"
     conda:
         "../../envs/torch.yaml"
+    resources:
+        **asks("infer"),
     message:
         "{wildcards.run}: infer {wildcards.method}, member {wildcards.member}, block {wildcards.block}"
     shell:

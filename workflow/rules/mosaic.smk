@@ -9,6 +9,8 @@ rule mosaic:
         f"{RESULTS}/benchmarks/{{run}}/mosaic/{{method}}/{{block}}.tsv"
     conda:
         "../../envs/array.yaml"
+    resources:
+        **asks("mosaic"),
     message:
         "{wildcards.run}: mosaic {wildcards.method}, block {wildcards.block}"
     shell:

@@ -15,6 +15,8 @@ rule publish:
         f"{RESULTS}/benchmarks/{{run}}/publish/{{method}}.tsv"
     conda:
         "../../envs/geo.yaml"
+    resources:
+        **asks("publish"),
     message:
         "{wildcards.run}: publish {wildcards.method}"
     shell:

@@ -9,6 +9,8 @@ rule reproject:
         f"{RESULTS}/benchmarks/{{run}}/reproject/{{role}}/{{block}}.tsv"
     conda:
         "../../envs/geo.yaml"
+    resources:
+        **asks("reproject"),
     message:
         "{wildcards.run}: reproject {wildcards.role}, block {wildcards.block}"
     shell:

@@ -9,6 +9,8 @@ checkpoint scan:
         f"{RESULTS}/benchmarks/{{run}}/scan/{{source}}.tsv"
     conda:
         "../../envs/geo.yaml"
+    resources:
+        **asks("scan"),
     message:
         "{wildcards.run}: scan {wildcards.source}"
     shell:

@@ -21,6 +21,8 @@ checkpoint tile:
         f"{RESULTS}/benchmarks/{{run}}/tile.tsv"
     conda:
         "../../envs/plot.yaml"
+    resources:
+        **asks("tile"),
     message:
         "{wildcards.run}: tile"
     shell:

@@ -16,9 +16,15 @@ rule train:
     conda:
         "../../envs/torch.yaml"
     threads: 8
+    resources:
+        **asks("train"),
+    params:
+        launcher=train_launcher,
+        spread=train_options,
     message:
         "{wildcards.run}: train {wildcards.method}, member {wildcards.member}"
     shell:
-        f"python -m nunatak train --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
+        "exec {params.launcher}python -m nunatak train "
+        f"--recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --method {{wildcards.method}} --member {{wildcards.member}}"
-        " > {log} 2>&1"
+        "{params.spread} > {log} 2>&1"

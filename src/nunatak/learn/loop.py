@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from nunatak.errors import DataError
 from nunatak.learn.checkpoint import Checkpoint, save
 from nunatak.learn.dataset import Tiles, prefetch, training, validation
+from nunatak.learn.parallel import share
+from nunatak.learn.record import progress, table
 from nunatak.learn.tasks import Supervised
-from nunatak.provenance import write_text
 from nunatak.recipe import Train
 
 VALIDATED = 1024
@@ -93,41 +91,6 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=blend)
 
 
-class Table:
-    """The losses of every step, as CSV; nothing in it depends on the time that a step takes.
-
-    Parameters
-    ----------
-    path
-        The file; on resuming, rows beyond ``samples_seen`` are cut off.
-    samples_seen
-        Where the training goes on.
-    """
-
-    def __init__(self, path: Path, samples_seen: int) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines[1:] if int(line.split(",")[0]) <= samples_seen]
-        self._empty = not kept
-        write_text(path, "".join(f"{line}\n" for line in (lines[:1] + kept if kept else [])))
-        self._stream = path.open("a", encoding="utf-8")
-
-    def add(self, row: Mapping[str, float | int | None]) -> None:
-        """Append a row; None is an empty cell."""
-        if self._empty:
-            self._stream.write(",".join(row) + "\n")
-            self._empty = False
-        self._stream.write(",".join("" if v is None else repr(v) for v in row.values()) + "\n")
-
-    def flush(self) -> None:
-        """Make all rows last."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
-
-
 @dataclass(frozen=True)
 class Run:
     """What a training has that does not change while it lasts.
@@ -141,7 +104,9 @@ class Run:
     seed
         Everything random follows from it and from ``samples_seen``.
     folder
-        Where best.pt, last.pt and loss.csv are written.
+        Where best.pt, last.pt and loss.csv are written, by the first process.
+    checkpoint_every
+        Seconds between checkpoints, besides those at validations.
     """
 
     task: Supervised
@@ -150,6 +115,12 @@ class Run:
     checks: Tiles
     seed: int
     folder: Path
+    checkpoint_every: float = math.inf
+
+    @property
+    def fabric(self) -> Fabric:
+        """Device and processes."""
+        return self.task.setup.fabric
 
 
 def rate(samples_seen: int, train: Train) -> float:
@@ -161,15 +132,15 @@ def rate(samples_seen: int, train: Train) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def step_seed(seed: int, samples_seen: int) -> int:
-    """Seed of what is random within a step (dropout)."""
-    return int(np.random.SeedSequence([seed, 2, samples_seen]).generate_state(1)[0])
+def step_seed(seed: int, sample: int) -> int:
+    """Seed of what is random within a step (dropout), by the first sample of a process's part."""
+    return int(np.random.SeedSequence([seed, 2, sample]).generate_state(1)[0])
 
 
 def validated(run: Run, network: nn.Module) -> float:
     """RMSE of a network over the validation tiles, in the target's units.
 
-    At most `VALIDATED` tiles, evenly spaced in the index, are read.
+    At most `VALIDATED` tiles, evenly spaced in the index, are read, each by one of the processes.
 
     Raises
     ------
@@ -178,12 +149,14 @@ def validated(run: Run, network: nn.Module) -> float:
     """
     was_training = network.training
     network.eval()
-    squares, cells = 0.0, 0
+    fabric, squares, cells = run.fabric, 0.0, 0
     plans = validation(run.train.batch, len(run.checks), VALIDATED)
-    for batch in prefetch(run.checks, plans):
-        added, valid = run.task.validate(batch.to(run.task.setup.fabric.device), network)
+    for batch in prefetch(run.checks, plans[fabric.global_rank :: fabric.world_size]):
+        added, valid = run.task.validate(batch.to(fabric.device), network)
         squares, cells = squares + added, cells + valid
     network.train(was_training)
+    sums = torch.tensor([squares, cells], dtype=torch.float64, device=fabric.device)
+    squares, cells = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
     if not cells:
         raise DataError(
             "the validation tiles hold no valid cell of the target",
@@ -194,7 +167,7 @@ def validated(run: Run, network: nn.Module) -> float:
 
 
 def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
-    """Train from a checkpoint on, until all samples are seen or ``stop`` is due.
+    """Train from a checkpoint on, until all samples are seen or ``stop`` is due in any process.
 
     Stopped and gone on with, a training on the CPU gives the same bits as one that never stopped.
 
@@ -214,25 +187,29 @@ def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
 
     Raises
     ------
+    ConfigError
+        If the processes do not divide the batch.
     DataError
         If a loss or the validation is not finite.
     """
-    task, train = run.task, run.train
-    network, device = task.setup.network, task.setup.fabric.device
+    task, train, fabric = run.task, run.train, run.fabric
+    network, mine = task.setup.network, share(fabric, train.batch)
+    leads = fabric.is_global_zero
     average = averaged(network, train.ema) if train.ema else None
     if state.weights:
         _restore(task, average, state)
     seen, started, since = state.samples_seen, time.monotonic(), state.samples_seen
+    saved = started
     plans = training(run.seed, seen, train.batch, len(run.tiles), train.augment)
     with (
-        closing(Table(run.folder / "loss.csv", seen)) as table,
-        closing(prefetch(run.tiles, plans)) as batches,
-        _bar(train.samples, seen) as bar,
+        closing(table(run.folder / "loss.csv", seen, writes=leads)) as losses,
+        closing(prefetch(run.tiles, (plan[mine] for plan in plans))) as batches,
+        progress(train.samples, seen, shows=leads) as bar,
     ):
         while seen < train.samples:
-            torch.manual_seed(step_seed(run.seed, seen))
+            torch.manual_seed(step_seed(run.seed, seen + mine.start))
             lr = _set_rate(task, rate(seen, train))
-            terms = task.step(next(batches).to(device))
+            terms = task.step(next(batches).to(fabric.device))
             seen += train.batch
             _require_finite(terms, seen, run.folder)
             if average:
@@ -246,12 +223,13 @@ def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
                 speed = (seen - since) / (time.monotonic() - started)
                 _log.info("%d samples: RMSE %.4g, %.1f samples/s", seen, rmse, speed)
             row = {f"train_{name}": value for name, value in terms.items()}
-            table.add({"samples": seen, **row, "validation_rmse": rmse, "lr": lr})
+            losses.add({"samples": seen, **row, "validation_rmse": rmse, "lr": lr})
             bar.update(bar.task_ids[0], completed=seen, loss=f"{terms['loss']:.4g}")
-            stopping = stop.due
-            if rmse is not None or stopping:
-                table.flush()
+            stopping = fabric.strategy.reduce_boolean_decision(stop.due, all=False)
+            if rmse is not None or stopping or time.monotonic() > saved + run.checkpoint_every:
+                losses.flush()
                 state = _keep(run, replace(state, samples_seen=seen), judged, average, rmse)
+                saved = time.monotonic()
             if stopping:
                 break
     return state
@@ -282,18 +260,23 @@ def _keep(
     """Write last.pt, and before it best.pt if the validation is the best so far.
 
     In this order a kill between the two leaves a best.pt that the resumed training writes again.
+    The first process alone writes.
     """
+    writes = run.fabric.is_global_zero
     if rmse is not None and (state.best is None or rmse < state.best):
         state = replace(state, best=rmse, best_samples=state.samples_seen)
         weights = {"network": judged.state_dict()}
-        save(run.folder / "best.pt", replace(state, weights=weights, ema=None, optimisers={}))
+        best = replace(state, weights=weights, ema=None, optimisers={})
+        if writes:
+            save(run.folder / "best.pt", best)
     state = replace(
         state,
         weights={name: module.state_dict() for name, module in run.task.modules.items()},
         ema=average.state_dict() if average else None,
         optimisers=run.task.optimiser_states(),
     )
-    save(run.folder / "last.pt", state)
+    if writes:
+        save(run.folder / "last.pt", state)
     return state
 
 
@@ -308,15 +291,3 @@ def _require_finite(terms: Mapping[str, float], samples_seen: int, folder: Path)
         f"lower lr, set clip, or use precision 32-true; the last good checkpoint is "
         f"{last if last.exists() else 'none yet'}",
     )
-
-
-@contextmanager
-def _bar(samples: int, seen: int) -> Iterator[Progress]:
-    """A progress bar on stderr, if that is a terminal."""
-    columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())
-    loss = TextColumn("loss {task.fields[loss]}")
-    hidden = not sys.stderr.isatty()
-    console = Console(stderr=True)
-    with Progress(*columns, loss, TimeRemainingColumn(), console=console, disable=hidden) as bar:
-        bar.add_task("samples", total=samples, completed=seen, loss="")
-        yield bar

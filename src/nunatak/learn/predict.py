@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nunatak.ahead import one_ahead
 from nunatak.grid import Window
@@ -17,6 +19,7 @@ from nunatak.ops.blend import Lattice
 
 Prepare = Callable[[Window], Arrays]
 
+MOST, SHARE = 64, 0.8
 _TRIM, _MMAP, _MOST = -1, -3, 2**31 - 1
 
 
@@ -32,31 +35,69 @@ def keep_memory() -> None:
             mallopt(option, _MOST)
 
 
-def run(network: Network, inputs: Arrays, halo: int, scale: int) -> NDArray[np.float32]:
-    """Run a network on one window and crop its output.
+def run(
+    network: Network, windows: Sequence[Arrays], halo: int, scale: int
+) -> list[NDArray[np.float32]]:
+    """Run a network on windows of one shape at once and crop its output.
 
     Parameters
     ----------
     network
         In evaluation mode.
-    inputs
-        Name -> (channels, (rows + 2 halo) * ratio, (columns + 2 halo) * ratio), without NaN.
+    windows
+        Of each, name -> (channels, (rows + 2 halo) * ratio, (columns + 2 halo) * ratio), without
+        NaN.
     halo
-        Coarse cells of context in ``inputs`` on every side, at least ``network.margin``.
+        Coarse cells of context in ``windows`` on every side, at least ``network.margin``.
     scale
         Fine cells along the side of a coarse cell.
 
     Returns
     -------
-    ndarray
-        (rows * scale, columns * scale), float32.
+    list of ndarray
+        (rows * scale, columns * scale) each, float32.
     """
-    device = next((b.device for b in network.buffers()), torch.device("cpu"))
-    batch = {name: torch.from_numpy(a)[None].to(device) for name, a in inputs.items()}
+    device = _device(network)
+    batch = {
+        name: torch.stack([_tensor(w[name]) for w in windows]).to(device) for name in windows[0]
+    }
     with torch.inference_mode():
-        fine: NDArray[np.float32] = network(batch)[0, 0].float().cpu().numpy()
+        fine: NDArray[np.float32] = network(batch)[:, 0].float().cpu().numpy()
     crop = (halo - network.margin) * scale
-    return fine[crop : fine.shape[0] - crop, crop : fine.shape[1] - crop]
+    inner = fine[:, crop : fine.shape[1] - crop, crop : fine.shape[2] - crop]
+    return list(inner)
+
+
+def _tensor(values: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(values)
+
+
+def _device(network: Network) -> torch.device:
+    return next((b.device for b in network.buffers()), torch.device("cpu"))
+
+
+def fitting(network: Network, window: Callable[[], Arrays], halo: int, scale: int) -> int:
+    """How many windows go through a network at once: as many as a GPU has memory for, else 1.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    window
+        Gives a window of the largest shape; run on a GPU, to measure what it takes.
+    halo, scale
+        As in `run`.
+    """
+    device = _device(network)
+    if device.type != "cuda":
+        return 1
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    run(network, [window()], halo, scale)
+    taken = torch.cuda.max_memory_allocated(device) - before
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(MOST, int(SHARE * free / max(1, taken))))
 
 
 def parts(lattice: Lattice, core: Window) -> Iterator[tuple[Window, Window]]:
@@ -68,14 +109,31 @@ def parts(lattice: Lattice, core: Window) -> Iterator[tuple[Window, Window]]:
         yield window, window.common(core)
 
 
+def groups(lattice: Lattice, core: Window, most: int) -> Iterator[list[tuple[Window, Window]]]:
+    """The windows of a block and their parts, in order, neighbours of one shape together."""
+    for _, found in groupby(parts(lattice, core), key=lambda piece: piece[1].shape):
+        alike = list(found)
+        yield from (alike[first : first + most] for first in range(0, len(alike), most))
+
+
+def _cells(window: Window) -> int:
+    return window.shape[0] * window.shape[1]
+
+
 def predict(
-    network: Network, prepare: Prepare, lattice: Lattice, core: Window, halo: int, scale: int
+    network: Network,
+    prepare: Prepare,
+    lattice: Lattice,
+    core: Window,
+    halo: int,
+    scale: int,
+    most: int | None = None,
 ) -> NDArray[np.float32]:
     """Predict the fine field of a block's core.
 
     Sums are kept in float64, so that blending equal values gives exactly that value in float32.
-    While the network works on a window, the next one is prepared and the last one blended, each in
-    a thread of its own.
+    While the network works on some windows, the next ones are prepared and the last ones blended,
+    each in a thread of its own.
 
     Parameters
     ----------
@@ -91,6 +149,9 @@ def predict(
         Coarse cells of context that the network needs.
     scale
         Fine cells along the side of a coarse cell.
+    most
+        Windows of one shape to run at once; by default what fits a GPU, else 1. They change the
+        result by rounding at most.
 
     Returns
     -------
@@ -98,14 +159,20 @@ def predict(
         (rows * scale, columns * scale), float32.
     """
     total = np.zeros(core.at(scale).shape)
-    pieces = list(parts(lattice, core))
-    ready = one_ahead(prepare, (part.pad(halo) for _, part in pieces))
-    fields = (run(network, inputs, halo, scale) for inputs in ready)
 
-    def blend(given: tuple[tuple[Window, Window], NDArray[np.float32]]) -> None:
-        (window, part), field = given
-        total[part.within(core).at(scale).slices] += field * lattice.weights(window, part, scale)
+    def inputs(pieces: list[tuple[Window, Window]]) -> list[Arrays]:
+        return [prepare(part.pad(halo)) for _, part in pieces]
 
-    for _ in one_ahead(blend, zip(pieces, fields, strict=True)):
+    def blend(given: tuple[list[tuple[Window, Window]], list[NDArray[np.float32]]]) -> None:
+        for (window, part), field in zip(*given, strict=True):
+            weights = lattice.weights(window, part, scale)
+            total[part.within(core).at(scale).slices] += field * weights
+
+    def largest() -> Arrays:
+        return prepare(max((part for _, part in parts(lattice, core)), key=_cells).pad(halo))
+
+    together = list(groups(lattice, core, most or fitting(network, largest, halo, scale)))
+    fields = (run(network, ready, halo, scale) for ready in one_ahead(inputs, together))
+    for _ in one_ahead(blend, zip(together, fields, strict=True)):
         pass
     return total.astype(np.float32)

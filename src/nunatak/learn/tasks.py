@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -15,6 +15,7 @@ from nunatak import registry
 from nunatak.errors import ConfigError
 from nunatak.learn.dataset import Minibatch
 from nunatak.learn.losses import adversarial_critic, adversarial_generator
+from nunatak.learn.parallel import Pieces, share_norms, whole
 from nunatak.learn.spec import Network
 from nunatak.recipe import Loss
 
@@ -26,7 +27,7 @@ class Setup:
     Parameters
     ----------
     fabric
-        Device and precision.
+        Device, precision and processes.
     network
         The network to train.
     losses
@@ -38,7 +39,9 @@ class Setup:
     size
         Fine cells along the side of a tile's target.
     batch
-        Samples a step.
+        Samples a step, of all processes.
+    micro_batch
+        Most samples that go through the network at once; None for all of a process.
     """
 
     fabric: Fabric
@@ -48,22 +51,30 @@ class Setup:
     clip: float | None
     size: int
     batch: int
+    micro_batch: int | None = None
 
 
 class Supervised:
     """Minimise the weighted losses between prediction and truth.
 
+    Each process steps on its part of a batch, and all of them come to the same weights.
+
     Attributes
     ----------
     modules, optimisers
         By name; those of a name belong together.
+    forwards
+        By the same names, what to call in training: it sees to pieces, and that the gradients of
+        all processes are averaged.
     """
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.modules: dict[str, nn.Module] = {}
         self.optimisers: dict[str, Optimizer] = {}
+        self.forwards: dict[str, Callable[..., Tensor]] = {}
         self._add("network", setup.network, setup.lr)
+        self._call("network", Pieces(setup.network, setup.micro_batch))
         ops = [loss.op for loss in setup.losses]
         names = [op if ops.count(op) == 1 else f"{op}_{i}" for i, op in enumerate(ops)]
         self._terms = {
@@ -73,11 +84,19 @@ class Supervised:
 
     def _add(self, name: str, module: nn.Module, lr: float) -> None:
         """Take a module to the device and give it an optimiser; ``initial_lr`` is its full rate."""
+        share_norms(self.setup.fabric, module)
         module.to(self.setup.fabric.device).train()
         groups = [{"params": list(module.parameters()), "initial_lr": lr}]
         self.modules[name] = module
         ready = self.setup.fabric.setup_optimizers(Adam(groups, lr=lr))
         self.optimisers[name] = cast(Optimizer, ready)
+
+    def _call(self, name: str, module: nn.Module) -> None:
+        """Call that module in training.
+
+        Not `Fabric.setup_module`, whose wrapper rounds inputs to half precision.
+        """
+        self.forwards[name] = self.setup.fabric.strategy.setup_module(module)
 
     def predict(self, batch: Minibatch, network: nn.Module | None = None) -> Tensor:
         """Run the network, or another, and crop to the target: (B, 1, H, W), physical units.
@@ -85,14 +104,18 @@ class Supervised:
         The inputs stay in single precision, since half precision would round heights to metres:
         only the network's arithmetic is in the chosen precision.
         """
+        forward = self.forwards["network"]
+        if network is not None:
+            forward = Pieces(network, self.setup.micro_batch)
         with self.setup.fabric.autocast():
-            prediction: Tensor = (network or self.setup.network)(batch.inputs)
+            prediction = forward(batch.inputs)
         side = batch.target.shape[-1]
         crop = (prediction.shape[-1] - side) // 2
         return prediction[..., crop : crop + side, crop : crop + side].float()
 
     def objective(self, prediction: Tensor, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of the losses, and each of them unweighted."""
+        """Weighted sum of the losses over the whole batch, and each of them unweighted."""
+        prediction, batch = self._whole(prediction), self._gathered(batch)
         context = batch.context
         terms = {
             name: operation(prediction, batch.target, batch.mask, context, **loss.args)
@@ -104,8 +127,22 @@ class Supervised:
         )
         return total, terms
 
+    def _whole(self, part: Tensor) -> Tensor:
+        return whole(self.setup.fabric, part)
+
+    def _gathered(self, batch: Minibatch) -> Minibatch:
+        inputs = {name: self._whole(values) for name, values in batch.inputs.items()}
+        target, mask = self._whole(batch.target), self._whole(batch.mask)
+        return replace(batch, inputs=inputs, target=target, mask=mask)
+
     def step(self, batch: Minibatch) -> dict[str, float]:
-        """Train on one batch; returns ``loss``, the sum, and each term unweighted."""
+        """Train on one batch, or this process's part of it.
+
+        Returns
+        -------
+        dict
+            Of the whole batch: ``loss``, the sum, and each term unweighted.
+        """
         total, terms = self.objective(self.predict(batch), batch)
         self._descend("network", total)
         return _plain({"loss": total, **terms})
@@ -183,21 +220,25 @@ class Adversarial(Supervised):
                 "a batch of 2 tiles or more, and at least one step of the critic",
             )
         self.weight, self.critic_steps = weight, critic_steps
-        self._add("critic", registry.CRITICS.call(critic, {}, setup.size), critic_lr or setup.lr)
+        module = registry.CRITICS.call(critic, {}, setup.size)
+        self._add("critic", module, critic_lr or setup.lr)
+        self._call("critic", module)
 
-    def _logits(self, field: Tensor) -> Tensor:
+    def _logits(self, critic: Callable[..., Tensor], field: Tensor) -> Tensor:
+        """Logits of the whole batch."""
         network = self.setup.network
         with self.setup.fabric.autocast():
-            logits: Tensor = self.modules["critic"]((field - network.mean) / network.std)
-        return logits.float()
+            logits = critic((field - network.mean) / network.std)
+        return self._whole(logits.float())
 
     def step(self, batch: Minibatch) -> dict[str, float]:
-        """Train the critic, then the network, on one batch.
+        """Train the critic, then the network, on one batch, or this process's part of it.
 
         Returns
         -------
         dict
-            ``loss`` (the network's sum), its terms unweighted, ``adversarial`` and ``critic``.
+            Of the whole batch: ``loss`` (the network's sum), its terms unweighted,
+            ``adversarial`` and ``critic``.
         """
         fake = self.predict(batch)
         real = torch.where(batch.mask, batch.target, fake.detach())
@@ -212,13 +253,15 @@ class Adversarial(Supervised):
 
     def judge(self, real: Tensor, fake: Tensor) -> Tensor:
         """Loss of the critic; the network receives no gradient."""
-        return adversarial_critic(self._logits(real), self._logits(fake.detach()))
+        critic = self.forwards["critic"]
+        return adversarial_critic(self._logits(critic, real), self._logits(critic, fake.detach()))
 
     def deceive(self, real: Tensor, fake: Tensor) -> Tensor:
         """Loss of the network before the critic; the critic's weights receive no gradient."""
         critic = self.modules["critic"].requires_grad_(False)
         try:
-            return adversarial_generator(self._logits(real).detach(), self._logits(fake))
+            logits = self._logits(critic, real).detach(), self._logits(critic, fake)
+            return adversarial_generator(*logits)
         finally:
             critic.requires_grad_(True)
 

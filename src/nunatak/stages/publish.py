@@ -17,6 +17,7 @@ from nunatak.ahead import one_ahead
 from nunatak.grid import Block
 from nunatak.products import Results
 from nunatak.provenance import code_digest, digest_json, fsync_folder, read_json
+from nunatak.sources.disk import room
 from nunatak.store import Product
 
 COG = {
@@ -51,7 +52,7 @@ def write_cog(product: Product, path: Path, nodata: float, tags: Mapping[str, st
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=path.parent) as folder:
         plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
-        with rasterio.Env(GDAL_CACHEMAX=128):
+        with room(path.name, path.parent), rasterio.Env(GDAL_CACHEMAX=128):
             _write_plain(product, plain, nodata, tags)
             rasterio.shutil.copy(plain, cog, **COG)
         cog.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from nunatak.errors import ConfigError
 from nunatak.figures import curves
@@ -19,19 +17,27 @@ from nunatak.learn.checkpoint import Checkpoint, build, digest_state, load, reac
 from nunatak.learn.dataset import Chunks, Tiles
 from nunatak.learn.inputs import Statistics
 from nunatak.learn.loop import Run, Stop, fit
+from nunatak.learn.parallel import joined
 from nunatak.learn.spec import Network
+from nunatak.learn.spread import Spread
 from nunatak.learn.tasks import Setup
 from nunatak.ops.split import TRAIN, VALIDATION
 from nunatak.products import Results
 from nunatak.provenance import digest_json, read_json
-from nunatak.recipe import Recipe, Train
+from nunatak.recipe import Recipe
 from nunatak.registry import TASKS
 
 _log = logging.getLogger(__name__)
 
 
 def train(
-    results: Results, method: str, member: int, *, key: str, stop_after: float | None = None
+    results: Results,
+    method: str,
+    member: int,
+    *,
+    key: str,
+    stop_after: float | None = None,
+    spread: Spread | None = None,
 ) -> dict[str, Any]:
     """Train one member of a method, or go on with it; write best.pt, last.pt, loss.csv, loss.png.
 
@@ -46,6 +52,8 @@ def train(
         statistics of theirs, is discarded.
     stop_after
         Seconds after which to stop cleanly, as on SIGTERM and SIGUSR1.
+    spread
+        Over which processes; one, if it is not given. All but the first write nothing.
 
     Returns
     -------
@@ -53,27 +61,30 @@ def train(
         The manifest: method, member, samples, best_rmse (target's units), best_samples, halo
         (coarse cells) and the digests of the model and of what it was trained on. Of a training
         that was stopped, only method, member, samples and ``unfinished``: it wants to be called
-        again.
+        again. Of a process that is not the first, no digests either.
 
     Raises
     ------
     ConfigError
         If the method needs no training, another model is to be kept, the tiles have too little
-        context for the network, or the network sees farther than the buffer between splits.
+        context for the network, the network sees farther than the buffer between splits, or the
+        processes do not fit the machine or the batch.
     DataError
         If a split is empty or the training diverges.
     StoreError
         If the checkpoint of this key is damaged.
     """
-    spec = results.recipe.methods[method].train
+    spec, spread = results.recipe.methods[method].train, spread or Spread()
     if spec is not None and spec.freeze:
         return _frozen(results, method, member, spec.freeze[member])
     with Stop(stop_after) as stop:
-        run, state = _prepare(results, method, member, key)
+        run, state = _prepare(results, method, member, key, spread)
         state = fit(run, state, stop)
     who = {"method": method, "member": member, "samples": state.samples_seen}
     if state.samples_seen < run.train.samples:
         return {**who, "unfinished": True}
+    if not run.fabric.is_global_zero:
+        return who
     best = _finish(results, run)
     curves(pd.read_csv(run.folder / "loss.csv"), run.folder / "loss.png")
     _left(results, run.folder)
@@ -115,40 +126,33 @@ def _frozen(results: Results, method: str, member: int, wanted: str) -> dict[str
     return {**manifest, "frozen": True}
 
 
-def _prepare(results: Results, method: str, member: int, key: str) -> tuple[Run, Checkpoint]:
-    """Open the tiles, build and check the network, and find where to start."""
+def _prepare(
+    results: Results, method: str, member: int, key: str, spread: Spread
+) -> tuple[Run, Checkpoint]:
+    """Join the processes, open the tiles, build and check the network, find where to start."""
     recipe, folder = results.recipe, results.train(method, member)
     spec = recipe.methods[method].train
     if spec is None:
         raise ConfigError(f"method {method!r} needs no training", "a method with a section train")
+    fabric = joined(spread, spec.precision)
     chunks, seed = Chunks(), spec.seed + member
     tiles, checks = (Tiles.open(results, method, s, chunks) for s in (TRAIN, VALIDATION))
-    fabric = _fabric(spec)
     torch.manual_seed(seed)
     statistics = Statistics.read(results.tiles / "statistics.json")
     network = build(results, method, statistics).to(fabric.device)
     _check(results, network)
     side = recipe.tiles.size * recipe.grid.scale
-    setup = Setup(fabric, network, spec.losses, spec.lr, spec.clip, side, spec.batch)
-    task = TASKS.call(spec.task.op, spec.task.args, setup)
-    run = Run(task, spec, tiles, checks, seed, folder)
-    return run, _start(results, _origin(results, method, member, key))
-
-
-def _fabric(spec: Train) -> Fabric:
-    """One device, deterministic where it can be; half precision only where there is a GPU.
-
-    The environment is named, so that a scheduler's variables do not ask for more devices.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    gpu = torch.cuda.is_available()
-    return Fabric(
-        accelerator="cuda" if gpu else "cpu",
-        devices=1,
-        precision=spec.precision if gpu else "32-true",
-        plugins=[LightningEnvironment()],
+    setup = Setup(
+        *(fabric, network, spec.losses, spec.lr, spec.clip, side, spec.batch), spread.micro_batch
     )
+    task = TASKS.call(spec.task.op, spec.task.args, setup)
+    run = Run(task, spec, tiles, checks, seed, folder, spread.checkpoint_every)
+    return run, _agreed(fabric, results, _origin(results, method, member, key))
+
+
+def _agreed(fabric: Fabric, results: Results, origin: Checkpoint) -> Checkpoint:
+    """Where the first process finds that the training starts."""
+    return fabric.broadcast(_start(results, origin) if fabric.is_global_zero else origin)
 
 
 def _check(results: Results, network: Network) -> None:

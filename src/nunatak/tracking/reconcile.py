@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nunatak.tracking.steps import STAGES, Step
-from nunatak.tracking.trace import Trace, read_trace
+from nunatak.tracking.trace import read_trace
 from nunatak.tracking.tracker import OWN, Tracker
 
 # Any time long past: inputs are never newer than outputs, whoever copied or touched the tree.
@@ -42,6 +42,9 @@ def reconcile(
     forget: Callable[[Step], bool] = lambda step: True,
 ) -> list[Finding]:
     """Remove the manifests of steps that are not done, and restore those of steps that are.
+
+    Of a step that only reads of such, it goes too: Snakemake makes nothing that is missing between
+    a source and a target that is there.
 
     Only manifests and links to kept files change, all of which can be had back from the traces.
     Restored files get one time a stage, so that Snakemake never finds an input newer than an
@@ -82,16 +85,11 @@ def reconcile(
         if reason or follows:
             open_.add(step.path)
             findings.append(Finding(step, reason))
-        if change:
-            _settle(tracker, step, trace, bool(reason) and forget(step), bool(reason) or follows)
+            if change and forget(step):
+                tracker.forget(step.path)
+        elif change and trace is not None:
+            tracker.restore(step.path, trace, _EPOCH + 1000.0 * STAGES.index(step.stage))
     return findings
-
-
-def _settle(tracker: Tracker, step: Step, trace: Trace | None, stale: bool, open_: bool) -> None:
-    if stale:
-        tracker.forget(step.path)
-    elif trace is not None and not open_:
-        tracker.restore(step.path, trace, _EPOCH + 1000.0 * STAGES.index(step.stage))
 
 
 def hold(root: Path) -> FileLock | None:

@@ -1,0 +1,89 @@
+"""What a job asks of a scheduler: memory and time, by its stage, the grid and the attempt."""
+
+from __future__ import annotations
+
+from math import ceil, prod
+from typing import NamedTuple
+
+from nunatak.recipe import Recipe
+
+# Two Snakemakes, of the submission and of the job, stand beside what a job computes.
+SNAKEMAKE = 400
+_SPARE = 1.25
+_MILLION = 1e6
+
+
+class Need(NamedTuple):
+    """A need that grows with the block and with the map.
+
+    Parameters
+    ----------
+    base
+        That of the smallest job.
+    block
+        What comes to it with a million fine cells of a block.
+    whole
+        What comes to it with a million fine cells of the map.
+    """
+
+    base: float
+    block: float = 0.0
+    whole: float = 0.0
+
+    def of(self, recipe: Recipe | None) -> float:
+        """The need of a job of a recipe; without one, that of the smallest job."""
+        if recipe is None:
+            return self.base
+        cells = prod(recipe.layout.fine.shape) / _MILLION
+        block = min(recipe.grid.block**2 / _MILLION, cells)
+        return self.base + self.block * block + self.whole * cells
+
+
+# Peaks (MB) as benchmarks/README.md has them; of training and scans, upper ends of what was seen.
+MEMORY = {
+    "download": Need(100),
+    "scan": Need(250),
+    "reproject": Need(160, block=25),
+    "degrade": Need(110, block=15),
+    "tile": Need(480, whole=0.2),
+    "train": Need(2000),
+    "infer": Need(350, block=100),
+    "mosaic": Need(120, block=45),
+    "publish": Need(250, whole=0.3),
+    "evaluate": Need(550, whole=0.2),
+}
+
+# Minutes, many times what was measured: a limit that is too high costs a wait in the queue, one
+# that is too low a whole job. Training goes on where the limit stopped it.
+TIME = {
+    "download": Need(240),
+    "scan": Need(60),
+    "reproject": Need(10, block=2),
+    "degrade": Need(10, block=1),
+    "tile": Need(10, whole=0.05),
+    "train": Need(480),
+    "infer": Need(15, block=10),
+    "mosaic": Need(10, block=1),
+    "publish": Need(15, whole=0.05),
+    "evaluate": Need(20, whole=0.1),
+}
+
+
+def memory(stage: str, recipe: Recipe | None, attempt: int = 1) -> int:
+    """Megabytes that a job asks for, its Snakemakes included.
+
+    Parameters
+    ----------
+    stage
+        Its stage.
+    recipe
+        Its recipe; None for a job that no grid concerns.
+    attempt
+        1, and one more each time it is submitted again.
+    """
+    return ceil(SNAKEMAKE + _SPARE * MEMORY[stage].of(recipe)) * attempt
+
+
+def minutes(stage: str, recipe: Recipe | None, attempt: int = 1) -> int:
+    """Minutes that a job asks for; the parameters are those of `memory`."""
+    return ceil(TIME[stage].of(recipe)) * attempt

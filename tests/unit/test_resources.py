@@ -1,0 +1,43 @@
+"""What jobs ask of a scheduler."""
+
+from __future__ import annotations
+
+import pytest
+from tests.small import recipe
+
+from nunatak.resources import MEMORY, SNAKEMAKE, TIME, memory, minutes
+from nunatak.tracking.steps import STAGES
+
+
+def test_every_stage_has_a_need() -> None:
+    assert tuple(MEMORY) == tuple(TIME) == STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_job_asks_for_more_each_time(stage: str) -> None:
+    small = recipe()
+    assert memory(stage, small) > SNAKEMAKE
+    assert minutes(stage, small) >= 1
+    for asked in (memory, minutes):
+        assert [asked(stage, small, n) for n in (2, 3)] == [n * asked(stage, small) for n in (2, 3)]
+
+
+def test_a_block_tells_what_its_job_needs_and_the_map_does_not() -> None:
+    side = 4000 * 250
+    small, large = (recipe(grid={"bounds": [0, 0, side * n, side], "block": 1000}) for n in (1, 4))
+    finer = recipe(grid={"bounds": [0, 0, side, side], "block": 2000})
+    for stage in ("reproject", "degrade", "infer", "mosaic"):
+        assert memory(stage, small) == memory(stage, large) < memory(stage, finer)
+        assert minutes(stage, small) == minutes(stage, large) < minutes(stage, finer)
+    for stage in ("tile", "publish", "evaluate"):
+        assert memory(stage, small) == memory(stage, finer) < memory(stage, large)
+
+
+def test_a_block_that_is_larger_than_the_map_counts_as_the_map() -> None:
+    side = 1000 * 250
+    whole, more = (recipe(grid={"bounds": [0, 0, side, side], "block": b}) for b in (1000, 4000))
+    assert memory("infer", whole) == memory("infer", more)
+
+
+def test_a_download_knows_no_grid() -> None:
+    assert memory("download", None) == memory("download", recipe())
