@@ -276,6 +276,14 @@ def test_one_process_goes_on_where_two_were_when_one_died(tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(*tables, rtol=1e-5)
 
 
+def test_checkpoints_by_the_clock_change_nothing(tmp_path: Path) -> None:
+    often, seldom = (world(tmp_path / name, "supervised") for name in ("often", "seldom"))
+    found = train(often, "net", 0, key="k", spread=Spread(checkpoint_every=0))
+    assert found == train(seldom, "net", 0, key="k")
+    tables = [(r.train("net", 0) / "loss.csv").read_text() for r in (often, seldom)]
+    assert tables[0] == tables[1]
+
+
 def test_processes_that_do_not_divide_the_batch_are_refused() -> None:
     fabric = joined(Spread(), "32-true")
     assert share(fabric, 7) == slice(0, 7)

@@ -10,11 +10,11 @@ from typing import Any
 from nunatak import registry
 from nunatak.provenance import digest_json
 
-_SOURCE = ("files", "reader", "variables", "crs", "vertical_datum")
+_SOURCE = ("reader", "variables", "crs", "vertical_datum")
 
 
 def _of(source: str) -> list[str]:
-    """What of a source tells its values; not its title, licence or citation."""
+    """What of a source tells how its files are read; what is in them, scans tell."""
     return [f"sources.{{{source}}}.{key}" for key in _SOURCE]
 
 
@@ -37,7 +37,10 @@ READS: dict[str, tuple[str, ...]] = {
         *("title", "summary", "grid", "target", "roles", "conditions", "coarse", "split", "tiles"),
         *("infer", "mosaic", "sources", "methods.{method}"),
     ),
-    "evaluate": ("title", "grid", "target", "coarse", "products", "split", "picks", "evaluate"),
+    "evaluate": (
+        *("title", "grid", "target", "coarse", "products", "split", "picks", "evaluate"),
+        *_of("picks"),
+    ),
 }
 STAGES = tuple(READS)
 
@@ -97,7 +100,9 @@ class Step:
     def values(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
         """What of a recipe (a JSON value) the step reads, by dotted path."""
         role = recipe["roles"].get(self.names.get("role"), {})
-        named = {"source": role.get("source"), "geoid": role.get("geoid"), **self.names}
+        picks = (recipe.get("picks") or {}).get("source")
+        named = {"source": role.get("source"), "geoid": role.get("geoid"), "picks": picks}
+        named |= self.names
         paths = [path.format(**{"method": None, **named}) for path in READS[self.stage]]
         known = {**recipe, "used": used(recipe)}
         return {path: _at(known, path) for path in self._frozen(recipe) or paths}
