@@ -50,7 +50,6 @@ SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=2,batch_sched_delay=0
 ReturnToService=2
 SlurmdTimeout=10
-KillWait=5
 MinJobAge=600
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.slurm import cluster as daemons
 from tests.slurm.cluster import call, until
 from tests.slurm.driver import BLOCKS, RUN, Driver, log, profiled, same, steps, train
 
+SAMPLES = 240
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
@@ -45,45 +48,57 @@ def test_a_job_over_its_memory(tree: Tree, reference: Tree) -> None:
     same(tree, reference)
 
 
-def training(tree: Tree) -> psutil.Process:
-    """The process that trains in a tree."""
+def training(tree: Tree) -> psutil.Process | None:
+    """The process that trains in a tree, if there is one."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         with contextlib.suppress(psutil.Error):
             if words[1:4] == ["-m", "nunatak", "train"] and process.cwd() == str(tree.folder):
                 return process
-    raise LookupError(f"nothing trains in {tree.folder}")
+    return None
 
 
 @pytest.fixture
 def untrained(tree: Tree) -> Tree:
     """A tree whose model is not frozen and wants a longer training."""
-    tree.configure({"name": RUN, "set": train(samples=240)})
+    tree.configure({"name": RUN, "set": train(samples=SAMPLES, validate_every=SAMPLES)})
     log(tree, "train", "residual", "0").unlink()
     return tree
 
 
+def catches(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether a process does something of its own on a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    caught = re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    assert caught
+    return bool(int(caught[1], 16) >> number - 1 & 1)
+
+
 def test_a_training_over_its_time(untrained: Tree) -> None:
-    """It is held up until the limit, and then goes on from where it was."""
+    """It is held up until the limit, saves its state there, and goes on from it.
+
+    It validates at its end only, so that nothing but the signal makes it save.
+    """
     tree, folder = untrained, untrained.results / RUN / "train" / "residual" / "0"
-    (folder / "last.pt").unlink(missing_ok=True)
     asked = {"runtime": "1 if attempt == 1 else 20", "slurm_extra": "''"}
     name = profiled("short", {"set-resources": {"train": asked}})
     target = f"results/{RUN}/train/residual/0/manifest.json"
     driver = Driver(tree, target, profile=name)
-    driver.until((folder / "last.pt").exists, "a checkpoint")
-    (job,) = driver.active()
+    driver.until(lambda: training(tree), "a training")
     process = training(tree)
+    assert process
+    driver.until(lambda: catches(process, signal.SIGTERM), "a training that can be stopped")
+    (job,) = driver.active()
     process.suspend()
     driver.until(lambda: job not in driver.active(), "the limit", 150)
-    process.resume()
     driver.wait()
     stopped, done = [job for job in driver.jobs() if "train" in job.comment]
     assert stopped.state == "TIMEOUT", stopped
     assert done.state == "COMPLETED"
-    assert "going on after" in log(tree, "train", "residual", "0").read_text(encoding="utf-8")
+    told = log(tree, "train", "residual", "0").read_text(encoding="utf-8")
+    assert re.search(r"going on after \d+ samples", told)
     seen = pd.read_csv(folder / "loss.csv")["samples"].tolist()
-    assert seen == list(range(4, 240 + 1, 4))
+    assert seen == list(range(4, SAMPLES + 1, 4))
 
 
 def test_a_job_that_is_cancelled(tree: Tree, reference: Tree) -> None:

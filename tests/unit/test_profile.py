@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +121,25 @@ def test_it_is_written_in_the_folder_of_the_project(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="the folder of the project"):
         write(Site(), tmp_path)
+
+
+def test_a_person_is_asked_for_what_is_not_given(root: Path, tmp_path: Path) -> None:
+    person, terminal = pty.openpty()
+    os.write(person, b"lab\n\n\n")
+    command = [sys.executable, "-m", "nunatak", "profile", "slurm"]
+    run = subprocess.run(
+        [*command, "--partition", "main", "--folder", str(tmp_path)],
+        stdin=terminal,
+        cwd=root,
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "no sinfo here" in run.stderr
+    found = yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8"))
+    assert found["default-resources"] == {
+        "slurm_partition": "'main'",
+        "slurm_account": "'lab'",
+    }
+    assert "gres" not in found["set-resources"]["train"]
