@@ -51,7 +51,7 @@ def download(recipe: RecipeFile, results: ResultsRoot, data: DataRoot, source: S
 
         return stage(tree, source, data)
 
-    _run("download", recipe, results, work, source=source)
+    _run("download", recipe, results, work, data, source=source)
 
 
 @app.command()
@@ -63,7 +63,7 @@ def scan(recipe: RecipeFile, results: ResultsRoot, data: DataRoot, source: Sourc
 
         return stage(tree, source, data)
 
-    _run("scan", recipe, results, work, source=source)
+    _run("scan", recipe, results, work, data, source=source)
 
 
 @app.command()
@@ -77,7 +77,7 @@ def reproject(
 
         return stage(tree, role, tree.recipe.layout.named(block), data).to_dict()
 
-    _run("reproject", recipe, results, work, role=role, block=block)
+    _run("reproject", recipe, results, work, data, role=role, block=block)
 
 
 @app.command()
@@ -191,7 +191,7 @@ def evaluate(recipe: RecipeFile, results: ResultsRoot, data: DataRoot) -> None:
 
         return stage(tree, data)
 
-    _run("evaluate", recipe, results, work)
+    _run("evaluate", recipe, results, work, data)
 
 
 @app.command()
@@ -204,7 +204,7 @@ def status(configfile: ConfigFile = CONFIG) -> None:
     from nunatak.commands.tree import configured
 
     settings, recipes = configured(configfile)
-    found = find(recipes, Path(settings.results))
+    found = find(recipes, Path(settings.results), Path(settings.data))
     for line in found.lines():
         typer.echo(line)
     if found.findings:
@@ -341,8 +341,10 @@ def schema(
         write_json(folder / f"{name}.schema.json", value)
 
 
-def _run(stage: str, recipe: Path, results: Path, work: Work, **names: str) -> None:
-    run(Step(stage, recipe.parent.name, names), recipe, results, work)
+def _run(
+    stage: str, recipe: Path, results: Path, work: Work, data: Path = Path(), **names: str
+) -> None:
+    run(Step(stage, recipe.parent.name, names), recipe, results, work, data)
 
 
 def _follow(recipe: Path, results: Path, work: Work) -> None:

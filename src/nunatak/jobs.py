@@ -36,8 +36,10 @@ def kept(arguments: Sequence[str]) -> bool:
     recipe, root = Path(options["--recipe"]), Path(options["--results"])
     if not recipe.is_file():
         return False
+    step = Step(arguments[0], recipe.parent.name, names)
+    tracker = Tracker(root, Path(options.get("--data", "")))
     try:
-        return not _reason(Step(arguments[0], recipe.parent.name, names), recipe, Tracker(root))[0]
+        return not _reason(step, recipe, tracker)[0]
     except OSError:  # a full disk, say: `run` meets it again, and says so
         return False
 
@@ -57,7 +59,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(step: Step, recipe: Path, root: Path, work: Work) -> bool:
+def run(step: Step, recipe: Path, root: Path, work: Work, data: Path = Path()) -> bool:
     """Run a step, unless what it follows from is as it was.
 
     The trace and the manifest go before anything is computed, and come back, in this order, when
@@ -74,6 +76,8 @@ def run(step: Step, recipe: Path, root: Path, work: Work) -> bool:
     work
         Computes: takes the results tree and the digest of what does not depend on other steps,
         and returns the manifest.
+    data
+        The folder that ``file:`` URLs are relative to.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def run(step: Step, recipe: Path, root: Path, work: Work) -> bool:
         raise ConfigError(
             f"no recipe {recipe}", "the recipe.json of a run", "run snakemake: it writes it"
         )
-    tracker = Tracker(root)
+    tracker = Tracker(root, data)
     with used(), room(step.path, root):
         reason, expected = _reason(step, recipe, tracker)
         if not reason:

@@ -18,10 +18,10 @@ def steps(recipes: Iterable[Recipe]) -> list[Step]:
     return sorted(found, key=lambda step: STAGES.index(step.stage))
 
 
-def look(recipes: Mapping[str, Recipe], root: Path) -> list[Finding]:
+def look(recipes: Mapping[str, Recipe], root: Path, data: Path) -> list[Finding]:
     """Find out which steps must or may run, and change nothing."""
     raw = {name: values(recipe) for name, recipe in recipes.items()}
-    return reconcile(raw, steps(recipes.values()), root, change=False)
+    return reconcile(raw, steps(recipes.values()), root, data=data, change=False)
 
 
 class Settled:
@@ -35,14 +35,16 @@ class Settled:
         The recipes by their names.
     root
         The results root.
+    data
+        The folder that ``file:`` URLs are relative to.
     """
 
-    def __init__(self, recipes: Mapping[str, Recipe], root: Path) -> None:
-        self.recipes, self.root = recipes, root
+    def __init__(self, recipes: Mapping[str, Recipe], root: Path, data: Path) -> None:
+        self.recipes, self.root, self.data = recipes, root, data
         self.lock = hold(root)
         self._values = {name: values(recipe) for name, recipe in recipes.items()}
         self._steps = steps(recipes.values())
-        found = reconcile(self._values, self._steps, root, change=self.lock is not None)
+        found = reconcile(self._values, self._steps, root, data=data, change=self.lock is not None)
         self._open = {finding.step.path for finding in found}
 
     def waits(self, stage: str) -> bool:
@@ -64,4 +66,4 @@ class Settled:
         def waited(step: Step) -> bool:
             return gate in dag.gates(self.recipes[step.run], step.stage, **step.names)
 
-        reconcile(self._values, self._steps, self.root, forget=waited)
+        reconcile(self._values, self._steps, self.root, data=self.data, forget=waited)

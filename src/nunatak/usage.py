@@ -34,8 +34,6 @@ def given() -> Iterator[str]:
     yield env.get("SLURMD_NODENAME") or socket.gethostname()
     if "SLURM_JOB_ID" in env:
         yield f"SLURM job {env['SLURM_JOB_ID']}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield f"{env.get('SLURM_CPUS_PER_TASK', cores)} cores"
     if "NUNATAK_ASKED" in env:
         yield env["NUNATAK_ASKED"]
     if env.get("CUDA_VISIBLE_DEVICES"):

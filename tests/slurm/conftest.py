@@ -37,7 +37,7 @@ def common(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return base if worker_id == "master" else base.parent
 
 
-def once(folder: Path, make: Callable[[Path], None]) -> Path:
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
     """Make a folder, unless another worker has."""
     done = folder.with_suffix(".done")
     with FileLock(folder.with_suffix(".lock")):
@@ -62,9 +62,8 @@ def cluster(common: Path) -> None:
 def project(common: Path) -> Project:
     """A copy of the project, whose jobs call a plain Python."""
     plain = Path(sys.executable).parent
-    return Project(
-        once(common / "project", lambda folder: Project(folder, plain).make() and None), plain
-    )
+    folder = once(common / "project", lambda folder: Project(folder, plain).make())
+    return Project(folder, plain)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -160,10 +159,13 @@ class Driver:
         return any(f"computing {step.path}:" in p.read_text(encoding="utf-8") for p in logs)
 
     def wait(self, seconds: float = 540) -> None:
-        """Wait for the end, which must be a good one."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        """Wait for the end, which must be a good one; one that does not come is made."""
+        try:
             self.process.wait(seconds)
-        assert self.process.poll() == 0, self.output
+        except subprocess.TimeoutExpired:
+            self.kill()
+            call("scancel", "--name", self.name)
+        assert self.process.returncode == 0, self.output
 
     def kill(self) -> None:
         """End it at once; its jobs go on."""

@@ -182,7 +182,9 @@ def test_damage_is_named_and_its_step_alone_is_made_again(
     assert "no faults" in said("verify")[-1]
     gone = before.keys() - contents(root).keys()
     recipes = configured(Path("config/config.yaml"))[1]
-    must = [f.step.path for f in status(recipes, root).findings if f.reason == "not made yet"]
+    must = [
+        f.step.path for f in status(recipes, root, Path()).findings if f.reason == "not made yet"
+    ]
     assert len(must) == 2  # and the evaluation
     assert all(before[name] == made.joinpath(name).read_bytes() for name in before.keys() - gone)
     work(recipe(), root)

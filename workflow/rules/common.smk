@@ -4,14 +4,16 @@ from pathlib import Path
 
 SOURCE = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SOURCE)
-shell.prefix(
-    f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}"
-    " NUNATAK_ASKED='{resources.mem_mb} MB, {resources.runtime} minutes'; "
+shell.prefix(f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
+# For the log of a job, which cannot tell by itself.
+ASKED = (
+    "NUNATAK_ASKED='{threads} cores, {resources.mem_mb} MB, {resources.runtime} min' "
 )
 
-from nunatak import dag, resources
+from nunatak import dag
 from nunatak.config import load, save
 from nunatak.errors import NunatakError
+from nunatak.resources import memory, minutes
 from nunatak.settle import Settled
 
 from snakemake.exceptions import WorkflowError
@@ -24,7 +26,8 @@ except NunatakError as error:
 RESULTS, DATA = SETTINGS.results, SETTINGS.data
 
 # A job's own Snakemake leaves this to the main process.
-SETTLED = Settled(RECIPES, Path(RESULTS)) if workflow.is_main_process else None
+MAIN = workflow.is_main_process
+SETTLED = Settled(RECIPES, Path(RESULTS), Path(DATA)) if MAIN else None
 
 
 onstart:
@@ -93,10 +96,8 @@ def asks(stage):
         return RECIPES[wildcards.run] if "run" in wildcards.keys() else None
 
     return {
-        "mem_mb": lambda wildcards, attempt: resources.memory(
-            stage, recipe(wildcards), attempt
-        ),
-        "runtime": lambda wildcards, attempt: resources.minutes(
+        "mem_mb": lambda wildcards, attempt: memory(stage, recipe(wildcards), attempt),
+        "runtime": lambda wildcards, attempt: minutes(
             stage, recipe(wildcards), attempt
         ),
     }

@@ -14,5 +14,6 @@ rule degrade:
     message:
         "{wildcards.run}: degrade block {wildcards.block}"
     shell:
+        f"{ASKED}"
         f"python -m nunatak degrade --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --block {{wildcards.block}} > {{log}} 2>&1"

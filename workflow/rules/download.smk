@@ -14,5 +14,6 @@ rule download:
     message:
         "download {wildcards.source}"
     shell:
+        f"{ASKED}"
         "python -m nunatak download --recipe {params.recipe} --source {wildcards.source}"
         f" --results {RESULTS} --data {DATA} > {{log}} 2>&1"

@@ -34,5 +34,6 @@ rule evaluate:
     message:
         "{wildcards.run}: evaluate"
     shell:
+        f"{ASKED}"
         f"python -m nunatak evaluate --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --data {DATA} > {{log}} 2>&1"

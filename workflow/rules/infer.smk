@@ -14,6 +14,7 @@ rule infer:
     message:
         "{wildcards.run}: infer {wildcards.method}, member {wildcards.member}, block {wildcards.block}"
     shell:
+        f"{ASKED}"
         f"python -m nunatak infer --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --method {{wildcards.method}} --member {{wildcards.member}}"
         " --block {wildcards.block} > {log} 2>&1"

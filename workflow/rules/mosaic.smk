@@ -14,5 +14,6 @@ rule mosaic:
     message:
         "{wildcards.run}: mosaic {wildcards.method}, block {wildcards.block}"
     shell:
+        f"{ASKED}"
         f"python -m nunatak mosaic --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --method {{wildcards.method}} --block {{wildcards.block}} > {{log}} 2>&1"

@@ -20,5 +20,6 @@ rule publish:
     message:
         "{wildcards.run}: publish {wildcards.method}"
     shell:
+        f"{ASKED}"
         f"python -m nunatak publish --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --method {{wildcards.method}} > {{log}} 2>&1"

@@ -14,5 +14,6 @@ rule reproject:
     message:
         "{wildcards.run}: reproject {wildcards.role}, block {wildcards.block}"
     shell:
+        f"{ASKED}"
         f"python -m nunatak reproject --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --data {DATA} --role {{wildcards.role}} --block {{wildcards.block}} > {{log}} 2>&1"

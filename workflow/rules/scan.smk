@@ -14,5 +14,6 @@ checkpoint scan:
     message:
         "{wildcards.run}: scan {wildcards.source}"
     shell:
+        f"{ASKED}"
         f"python -m nunatak scan --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --data {DATA} --source {{wildcards.source}} > {{log}} 2>&1"

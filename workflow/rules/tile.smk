@@ -26,5 +26,6 @@ checkpoint tile:
     message:
         "{wildcards.run}: tile"
     shell:
+        f"{ASKED}"
         f"python -m nunatak tile --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} > {{log}} 2>&1"

@@ -24,6 +24,7 @@ rule train:
     message:
         "{wildcards.run}: train {wildcards.method}, member {wildcards.member}"
     shell:
+        f"{ASKED}"
         "exec {params.launcher}python -m nunatak train "
         f"--recipe {RESULTS}/{{wildcards.run}}/recipe.json"
         f" --results {RESULTS} --method {{wildcards.method}} --member {{wildcards.member}}"

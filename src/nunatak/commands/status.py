@@ -53,7 +53,7 @@ class Status:
             yield stage, count, done, must[stage], may[stage]
 
 
-def status(recipes: Mapping[str, Recipe], root: Path) -> Status:
+def status(recipes: Mapping[str, Recipe], root: Path, data: Path) -> Status:
     """Find out what the next run would do; nothing is computed or changed.
 
     Parameters
@@ -62,11 +62,13 @@ def status(recipes: Mapping[str, Recipe], root: Path) -> Status:
         The configured recipes by name.
     root
         The results root.
+    data
+        The folder that ``file:`` URLs are relative to.
     """
     paths = {step.path: step.stage for step in settle.steps(recipes.values())}
     counts = Counter(paths.values())
     steps = {stage: counts[stage] for stage in STAGES if counts[stage]}
-    return Status(steps, settle.look(recipes, root))
+    return Status(steps, settle.look(recipes, root, data))
 
 
 def _told(findings: Iterable[Finding]) -> list[str]:

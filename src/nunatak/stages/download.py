@@ -40,12 +40,12 @@ def download(results: Results, key: str, data: Path) -> dict[str, Any]:
     contents = {}
     for path in local_paths(source, key, folder, data):
         if path != SYNTHETIC:
-            contents[path.name] = _note(results, path)
+            contents[path.name] = _note(results, path, data)
     files = digest_json(contents or source.model_dump(mode="json", include={"files"}))
     return {**found, "contents": contents, "variables": {"files": {"digest": files}}}
 
 
-def _note(results: Results, path: Path) -> str:
+def _note(results: Results, path: Path, data: Path) -> str:
     """Note a fetched file as written, one of the user's as read; return its digest."""
     if results.ledger is None:
         return digest_file(path)
@@ -53,7 +53,8 @@ def _note(results: Results, path: Path) -> str:
         members = (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         results.ledger.wrote(*members)
         return results.ledger.tracker.files.digest(path) or ""
-    return results.ledger.note(f"file:{path}", "")
+    name = path.relative_to(data) if path.is_relative_to(data) else path.absolute()
+    return results.ledger.note(f"file:{name}", "")
 
 
 def fetched(source: Source, key: str, folder: Path, *, data_root: Path) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def reconcile(
     steps: Iterable[Step],
     root: Path,
     *,
+    data: Path = Path(),
     change: bool = True,
     forget: Callable[[Step], bool] = lambda step: True,
 ) -> list[Finding]:
@@ -58,6 +59,8 @@ def reconcile(
         All steps, each after those that it reads.
     root
         The results root.
+    data
+        The folder that ``file:`` URLs are relative to.
     change
         Whether anything is changed; else it is only found out.
     forget
@@ -68,7 +71,7 @@ def reconcile(
     list of Finding
         The steps that must or may run, in their order.
     """
-    tracker, findings = Tracker(root), []
+    tracker, findings = Tracker(root, data), []
     open_: set[str] = set()
     expected: dict[Any, dict[str, Any]] = {}
     seen: set[str] = set()

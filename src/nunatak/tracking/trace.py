@@ -24,7 +24,8 @@ class Read:
     Parameters
     ----------
     path
-        Path of the step that made it, or ``file:`` and the path of a file of the user's.
+        Path of the step that made it, or ``file:`` and the path of a file of the user's, from the
+        folder of the data.
     variable
         Which variable of its manifest.
     span

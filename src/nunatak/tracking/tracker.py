@@ -24,10 +24,12 @@ class Tracker:
     ----------
     root
         The results root.
+    data
+        The folder that ``file:`` URLs are relative to.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, data: Path = Path()) -> None:
+        self.root, self.data = root, data
         self.code = Code(root / OWN / "code.json")
         self.files = Files(root / OWN / "files.json")
         self._manifests: dict[str, dict[str, Any] | None] = {}
@@ -45,7 +47,7 @@ class Tracker:
     def current(self, read: Read) -> str | None:
         """What a read would give now; None if it is not there."""
         if read.path.startswith("file:"):
-            return self.files.digest(Path(read.path.removeprefix("file:")))
+            return self.files.digest(self.data / read.path.removeprefix("file:"))
         manifest = self.manifest(read.path)
         return None if manifest is None else part_digest(manifest, read)
 
