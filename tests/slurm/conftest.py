@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -99,6 +100,22 @@ def reference(common: Path, project: Project) -> Tree:
             assert second.returncode == 0, second.stdout
 
     return Tree(once(common / "reference", make) / "tree", project)
+
+
+@pytest.fixture(autouse=True)
+def nodes(request: pytest.FixtureRequest, common: Path) -> Iterator[None]:
+    """Share the nodes with tests of other workers, unless a test wants to be `alone`."""
+    with (common / "nodes.lock").open("w") as file:
+        wanted = fcntl.LOCK_EX if "alone" in request.fixturenames else fcntl.LOCK_SH
+        fcntl.flock(file, wanted)
+        yield
+
+
+@pytest.fixture
+def alone(nodes: None) -> Iterator[None]:
+    """All nodes for a test, which may harm them."""
+    yield
+    daemons.up()
 
 
 @pytest.fixture

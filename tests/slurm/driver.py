@@ -105,7 +105,10 @@ class Driver:
     def __init__(self, tree: Tree, *targets: str, profile: str = "slurm") -> None:
         self.tree, self.log = tree, tree.folder / f"driver.{time.time_ns()}.log"
         command, environment = tree.command(
-            *targets, "--profile", profile, "--set-threads", "train=1", cores=8
+            *(*targets, "--profile", profile, "--set-threads", "train=1"),
+            # Each look that finds no end puts off the next one by ten seconds.
+            *("--slurm-init-seconds-before-status-checks", "9"),
+            cores=8,
         )
         with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(

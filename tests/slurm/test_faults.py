@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -114,14 +113,7 @@ def test_a_job_that_is_cancelled(tree: Tree, reference: Tree) -> None:
     same(tree, reference)
 
 
-@pytest.fixture
-def repaired() -> Iterator[None]:
-    """All nodes up again."""
-    yield
-    daemons.up()
-
-
-@pytest.mark.usefixtures("repaired")
+@pytest.mark.usefixtures("alone")
 def test_a_node_that_is_lost(tree: Tree, reference: Tree) -> None:
     targets = lose(tree, "infer", "mosaic", blocks=("1_0",))
     driver = Driver(tree, *targets)
@@ -134,21 +126,22 @@ def test_a_node_that_is_lost(tree: Tree, reference: Tree) -> None:
     lost, *_, done = driver.jobs()
     assert (lost.state, lost.node) == ("NODE_FAIL", node)
     assert done.state == "COMPLETED"
+    assert done.node != node
     same(tree, reference)
 
 
 def test_a_driver_that_is_killed(tree: Tree, reference: Tree) -> None:
     """Its jobs go on without it; they are cancelled, and another driver makes the rest."""
-    lose(tree, "reproject", "degrade", "infer", blocks=BLOCKS)
-    driver = Driver(tree)
+    targets = lose(tree, "reproject", "degrade", blocks=BLOCKS)
+    driver = Driver(tree, *targets)
     driver.until(driver.active, "a running job")
     driver.kill()
-    locked = tree.run("--profile", "slurm", cores=8)
+    locked = tree.run(*targets, "--profile", "slurm", cores=8)
     assert locked.returncode != 0
     assert "--unlock" in locked.stdout
     call("scancel", "--name", driver.name)
     until(lambda: not driver.active("R,PD,CG"), "the end of the orphans")
     unlocked = tree.run("--unlock")
     assert unlocked.returncode == 0, unlocked.stdout
-    Driver(tree).wait()
+    Driver(tree, *targets).wait()
     same(tree, reference)

@@ -52,6 +52,7 @@ def write_cog(product: Product, path: Path, nodata: float, tags: Mapping[str, st
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=path.parent) as folder:
         plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
+        # In bytes: every block is written and read once, so that a cache only holds memory.
         with room(path.name, path.parent), rasterio.Env(GDAL_CACHEMAX=128):
             _write_plain(product, plain, nodata, tags)
             rasterio.shutil.copy(plain, cog, **COG)
