@@ -35,6 +35,7 @@ from pretended import ROOT, Pretended, configured, declared
 
 from nunatak import dag, jobs
 from nunatak.config import save
+from nunatak.config import saved as read
 from nunatak.grid import Block
 from nunatak.products import Results
 from nunatak.provenance import fsync_folder
@@ -121,8 +122,7 @@ def measured(work: Callable[[], object]) -> Figures:
 def write(folder: Path, given: argparse.Namespace) -> None:
     """Write blocks with and without tracking, in turns."""
     recipe, root = configured(folder, (given.side, given.side)), folder / "results"
-    saved, tree, blocks = save(recipe, root), Results(recipe, root), list(recipe.layout.blocks())
-    store, world = tree.mosaic("bicubic").create(), World(0)
+    saved, blocks, world = save(recipe, root), list(recipe.layout.blocks()), World(0)
     fields = []
     for block in blocks[:: given.side + 1]:
         box = recipe.layout.geobox(4, block.core)
@@ -139,6 +139,7 @@ def write(folder: Path, given: argparse.Namespace) -> None:
 
     def untracked() -> None:
         for block, field in of_each():
+            store = Results(read(saved), root).mosaic("bicubic").create()
             shard = store.path / "bed" / "c" / str(block.row) / str(block.col)
             shard.unlink(missing_ok=True)
             zarr.open_array(store.path / "bed", mode="r+")[block.core.at(4).slices] = field

@@ -35,21 +35,26 @@ def code_digest() -> str:
     return digest_json({str(f.relative_to(folder)): digest_file(f) for f in files})
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all: tmp, fsync, rename, fsync."""
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Write a small file so that it is there whole or not at all: tmp, fsync, rename, fsync.
+
+    What can be derived again need not be synced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with part.open("w", encoding="utf-8") as stream:
         stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
+        if sync:
+            stream.flush()
+            os.fsync(stream.fileno())
     part.replace(path)
-    fsync_folder(path.parent)
+    if sync:
+        fsync_folder(path.parent)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any], *, sync: bool = True) -> None:
     """Write a JSON object with `write_text`, keys sorted."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n", sync=sync)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -58,9 +58,7 @@ def run(
         (rows * scale, columns * scale) each, float32.
     """
     device = _device(network)
-    batch = {
-        name: torch.stack([_tensor(w[name]) for w in windows]).to(device) for name in windows[0]
-    }
+    batch = {name: _stacked([w[name] for w in windows]).to(device) for name in windows[0]}
     with torch.inference_mode():
         fine: NDArray[np.float32] = network(batch)[:, 0].float().cpu().numpy()
     crop = (halo - network.margin) * scale
@@ -68,8 +66,10 @@ def run(
     return list(inner)
 
 
-def _tensor(values: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(values)
+def _stacked(arrays: Sequence[NDArray[np.float32]]) -> Tensor:
+    """The arrays as one tensor; of a single one nothing is copied."""
+    tensors = [torch.from_numpy(array) for array in arrays]
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
 
 
 def _device(network: Network) -> torch.device:

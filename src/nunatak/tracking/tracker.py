@@ -111,7 +111,7 @@ class Tracker:
         """
         path = self.root / f"{step}.json"
         if self.manifest(step) != trace.manifest:
-            write_json(path, trace.manifest)
+            write_json(path, trace.manifest, sync=False)
             self._manifests[step] = trace.manifest
         for name, kept in trace.links.items():
             link(self.root / kept, self.root / name)
