@@ -80,20 +80,26 @@ class Results:
         return self.folder / "tile"
 
     def tiled(self, name: str) -> Path:
-        """A file of the stage `tile`; if a job runs, the file is checked and its read noted."""
-        step, path = f"{self.recipe.name}/tile/manifest", self.tiles / name
-        self.note(step, name)
-        if self.ledger is not None:
-            self.ledger.check(step, str(path.relative_to(self.root)))
-        return path
+        """A file of the stage `tile`; if a job runs, the file is checked and its read noted.
+
+        Training notes more finely what it sees (`seen`), so that of its reads here only the check
+        is left.
+        """
+        return self._read(self._tiling, name, self.tiles / name)
 
     def trained(self, method: str, member: int) -> Path:
         """The best checkpoint of a trained member, checked and noted as `tiled` does."""
-        step, path = self._training(method, member), self.train(method, member) / "best.pt"
-        self.note(step, "model")
+        step = f"{self.recipe.name}/train/{method}/{member}/manifest"
+        return self._read(step, "model", self.train(method, member) / "best.pt")
+
+    def _read(self, step: str, variable: str, path: Path) -> Path:
         if self.ledger is not None:
-            self.ledger.check(step, str(path.relative_to(self.root)))
+            self.ledger.reading(step, variable, None, str(path.relative_to(self.root)))
         return path
+
+    @property
+    def _tiling(self) -> str:
+        return f"{self.recipe.name}/tile/manifest"
 
     def wrote(self, *paths: Path) -> None:
         """Note files that a job left beside its manifest."""
@@ -114,10 +120,7 @@ class Results:
             return digest_file(self.tiles / "tiles.parquet")
         products = ("target", "coarse", *self.recipe.reads(method))
         names = ("statistics.json", "training", *(f"training/{name}" for name in products))
-        return digest_json([self.note(f"{self.recipe.name}/tile/manifest", n) for n in names])
-
-    def _training(self, method: str, member: int) -> str:
-        return f"{self.recipe.name}/train/{method}/{member}/manifest"
+        return digest_json([self.note(self._tiling, n) for n in names])
 
     def _target(self) -> Variable:
         t = self.recipe.target

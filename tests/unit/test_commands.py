@@ -206,6 +206,20 @@ def test_what_a_trace_tells_is_written_again_from_it(
     assert contents(root) == contents(made)
 
 
+def test_training_refuses_what_tiling_did_not_write(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    shutil.copytree(made, root)
+    task = {"task": {"op": "supervised"}, "losses": [{"op": "l1"}]}
+    length = {"samples": 8, "batch": 4, "lr": 1e-3, "validate_every": 8}
+    network = {"model": {"op": "residual", "args": {}}, "train": task | length}
+    saved = save(recipe(methods={"net": network}), root)
+    flip(root / "small/tile/statistics.json")
+    words = ("--recipe", saved, "--results", root, "--method", "net", "--member", 0)
+    error = nunatak("train", *words).exception
+    assert isinstance(error, StoreError)
+    assert "small/tile/statistics.json" in str(error)
+
+
 def test_a_hard_link_edited_in_place_is_damage_to_the_kept_file(root: Path) -> None:
     link, kept = root / "small/tile/split.png", root / "small/tile/.kept/split.png"
     link.unlink()

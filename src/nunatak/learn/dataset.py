@@ -246,7 +246,7 @@ class Tiles:
         StoreError
             If the stage `tile` has not run.
         """
-        index = _index(results.tiles / "tiles.parquet")
+        index = _index(results.tiled("tiles.parquet"))
         chosen = index[index["split"] == split]
         if chosen.empty:
             raise DataError(
@@ -254,7 +254,7 @@ class Tiles:
                 "at least one tile in training and one in validation",
                 "change split.by, or make tiles.size, tiles.stride or tiles.min_valid smaller",
             )
-        statistics = Statistics.read(results.tiles / "statistics.json")
+        statistics = Statistics.read(results.tiled("statistics.json"))
         corners = chosen[["row", "col"]].to_numpy(np.int64)
         return cls(Inputs(results, statistics, method), corners, chunks)
 

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from nunatak.errors import SourceError
-from nunatak.sources.disk import check_room, filling, sync
+from nunatak.provenance import fsync_folder
+from nunatak.sources.disk import check_room, filling
 
 _DAMAGED = (
     tarfile.TarError,
@@ -69,7 +70,7 @@ def extract(archive: Path, member: str, target: Path, accept: Callable[[Path], N
         raise SourceError(f"{archive.name}: {why}", "an undamaged zip or tar archive") from error
     finally:
         part.unlink(missing_ok=True)
-    sync(target.parent)
+    fsync_folder(target.parent)
 
 
 def bare_name(member: str) -> str:

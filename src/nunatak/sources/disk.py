@@ -1,8 +1,7 @@
-"""Writing to a disk that may be full, and that may lose power."""
+"""Writing to a disk that may be full."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, ENOSPC
@@ -82,12 +81,3 @@ def room(what: str, folder: Path) -> Iterator[None]:
             "free some disk, or set results: to another folder, and run snakemake again: what is"
             " done is kept",
         ) from error
-
-
-def sync(folder: Path) -> None:
-    """Make a rename in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

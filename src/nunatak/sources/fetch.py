@@ -10,9 +10,10 @@ import pooch
 from blake3 import blake3
 
 from nunatak.errors import SourceError
+from nunatak.provenance import fsync_folder
 from nunatak.source import File
 from nunatak.sources.archive import bare_name, extract
-from nunatak.sources.disk import DiskFullError, sync
+from nunatak.sources.disk import DiskFullError
 from nunatak.sources.transport import Transfer
 
 SYNTHETIC = Path("synthetic")
@@ -216,7 +217,7 @@ def _from(url: str, file: File, target: Path, auth: str, attempts: int, base_del
         orphan.unlink()
     try:
         pooch.retrieve(url, known, arrival.name, arrival.parent, downloader=transfer)
-        sync(arrival.parent)
+        fsync_folder(arrival.parent)
     except ValueError as error:
         raise SourceError(f"{url}: {error}", f"sha256 {file.sha256}", _BY_HAND) from error
     except OSError as error:

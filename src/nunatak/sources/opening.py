@@ -11,6 +11,7 @@ from nunatak.registry import READERS
 from nunatak.sources.catalogue import local_paths
 from nunatak.sources.raster import Raster
 from nunatak.sources.watched import WatchedRaster, WatchedSampler
+from nunatak.tracking.tracker import Tracker
 
 
 def open_source(results: Results, key: str, data: Path) -> Any:
@@ -30,12 +31,8 @@ def open_source(results: Results, key: str, data: Path) -> Any:
     SourceError
         If a file is not the one that the source's download looked at.
     """
-    source = results.recipe.sources[key]
-    paths = local_paths(source, key, results.root / "download" / key, data)
-    if results.ledger is not None:
-        results.ledger.note(f"download/{key}", "files")
-        _unchanged(results, key, paths)
-    return READERS.call(source.reader.op, source.reader.args, paths[0], source)
+    results.note(f"download/{key}", "files")
+    return _opened(results, key, data)
 
 
 def open_raster(results: Results, key: str, data: Path) -> Raster:
@@ -48,22 +45,25 @@ def open_raster(results: Results, key: str, data: Path) -> Raster:
     SourceError
         If a file is not the one that the source's download looked at.
     """
-    if results.ledger is None:
-        raster: Raster = open_source(results, key, data)
-        return raster
-    source = results.recipe.sources[key]
-    paths = local_paths(source, key, results.root / "download" / key, data)
-    _unchanged(results, key, paths)
-    opened = READERS.call(source.reader.op, source.reader.args, paths[0], source)
+    opened: Any = _opened(results, key, data)
     step = f"{results.recipe.name}/scan/{key}"
+    if results.ledger is None:
+        raster: Raster = opened
+        return raster
     if opened.geobox is None:
         return WatchedSampler(opened, results.ledger, step)
     return WatchedRaster(opened, results.ledger, step)
 
 
-def _unchanged(results: Results, key: str, paths: list[Path]) -> None:
-    assert results.ledger is not None
-    tracker = results.ledger.tracker
+def _opened(results: Results, key: str, data: Path) -> Any:
+    source = results.recipe.sources[key]
+    paths = local_paths(source, key, results.root / "download" / key, data)
+    if results.ledger is not None:
+        _refuse_changed(results.ledger.tracker, key, paths)
+    return READERS.call(source.reader.op, source.reader.args, paths[0], source)
+
+
+def _refuse_changed(tracker: Tracker, key: str, paths: list[Path]) -> None:
     known = (tracker.manifest(f"download/{key}") or {}).get("contents", {})
     for path in paths:
         if path.name in known and tracker.files.digest(path) != known[path.name]:

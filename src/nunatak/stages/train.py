@@ -138,7 +138,7 @@ def _prepare(
     chunks, seed = Chunks(), spec.seed + member
     tiles, checks = (Tiles.open(results, method, s, chunks) for s in (TRAIN, VALIDATION))
     torch.manual_seed(seed)
-    statistics = Statistics.read(results.tiles / "statistics.json")
+    statistics = Statistics.read(results.tiled("statistics.json"))
     network = build(results, method, statistics).to(fabric.device)
     _check(results, network)
     side = recipe.tiles.size * recipe.grid.scale
@@ -185,7 +185,7 @@ def _origin(results: Results, method: str, member: int, key: str) -> Checkpoint:
         method=method,
         member=member,
         recipe=results.recipe.model_dump(mode="json"),
-        statistics=read_json(results.tiles / "statistics.json"),
+        statistics=read_json(results.tiled("statistics.json")),
         tiles=results.seen(method),
     )
 

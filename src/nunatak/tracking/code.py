@@ -77,13 +77,12 @@ class Code:
         path = _file(module)
         stat = path.stat()
         stamp = [str(path), stat.st_size, stat.st_mtime_ns]
-        known = self._known["modules"].get(module)
-        if known is None or known["stamp"] != stamp:
+        known: dict[str, Any] = self._known["modules"].get(module, {})
+        if known.get("stamp") != stamp:
             known = {"stamp": stamp, **facts(path.read_text(encoding="utf-8"), module)}
             self._known["modules"][module] = known
             self._changed = True
-        facts_: dict[str, Any] = known
-        return facts_
+        return known
 
     def _version(self, name: str) -> str:
         stamp = _installed()
