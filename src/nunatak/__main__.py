@@ -4,7 +4,7 @@ import sys
 
 from nunatak.jobs import kept
 
-if not kept(sys.argv[1:]):
+if __name__ == "__main__" and not kept(sys.argv[1:]):
     from nunatak.cli import main
 
     main()

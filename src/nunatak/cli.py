@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +38,13 @@ ConfigFile = Annotated[Path, typer.Option("--configfile", help="The configuratio
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Threads that read; one a core if not given.")
 ]
+Workers = Annotated[
+    int, typer.Option(min=1, help="Processes that share the map; 1 is this one, without dask.")
+]
+Cluster = Annotated[
+    Literal["local", "slurm"], typer.Option(help="Where these are: here, or jobs of SLURM.")
+]
+WorkerMemory = Annotated[int, typer.Option(min=1, help="Megabytes of a worker's job of SLURM.")]
 
 RESULTS, CONFIG = Path("results"), Path("config/config.yaml")
 
@@ -93,13 +100,21 @@ def degrade(recipe: RecipeFile, results: ResultsRoot, block: BlockName) -> None:
 
 
 @app.command()
-def tile(recipe: RecipeFile, results: ResultsRoot) -> None:
+def tile(
+    recipe: RecipeFile,
+    results: ResultsRoot,
+    workers: Workers = 1,
+    cluster: Cluster = "local",
+    worker_memory: WorkerMemory = 2000,
+) -> None:
     """Index the training samples, prove that splits do not touch, fit the normalisation."""
 
     def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.crew import crew
         from nunatak.stages.tile import tile as stage
 
-        return stage(tree)
+        with crew(workers, cluster, worker_memory) as hands:
+            return stage(tree, hands)
 
     _run("tile", recipe, results, work)
 
@@ -183,13 +198,22 @@ def publish(recipe: RecipeFile, results: ResultsRoot, method: Method) -> None:
 
 
 @app.command()
-def evaluate(recipe: RecipeFile, results: ResultsRoot, data: DataRoot) -> None:
+def evaluate(
+    recipe: RecipeFile,
+    results: ResultsRoot,
+    data: DataRoot,
+    workers: Workers = 1,
+    cluster: Cluster = "local",
+    worker_memory: WorkerMemory = 2000,
+) -> None:
     """Judge every product against the truth and the observations held out."""
 
     def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.crew import crew
         from nunatak.stages.evaluate import evaluate as stage
 
-        return stage(tree, data)
+        with crew(workers, cluster, worker_memory) as hands:
+            return stage(tree, data, hands)
 
     _run("evaluate", recipe, results, work, data)
 

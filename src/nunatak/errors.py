@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class NunatakError(Exception):
     """Anything that the person at the keyboard can put right.
@@ -22,6 +24,10 @@ class NunatakError(Exception):
         lines += [f"  expected: {expected}"] if expected else []
         lines += [f"  do: {do}"] if do else []
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error of a worker is the same one here."""
+        return type(self), (self.what, self.expected, self.do)
 
 
 class ConfigError(NunatakError):

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nunatak import figures
-from nunatak.grid import Window
+from nunatak.crew import ALONE, Crew
+from nunatak.grid import Block, Window
 from nunatak.ops.split import NAMES, TEST
 from nunatak.products import Results
 from nunatak.scores import Scores
@@ -22,10 +23,10 @@ PIXELS = 1200
 PANEL = 256
 
 
-def draw(results: Results, scores: Mapping[str, Scores], folder: Path) -> None:
+def draw(results: Results, scores: Mapping[str, Scores], folder: Path, crew: Crew = ALONE) -> None:
     """Draw panels.png, map.png and spectra.png of a recipe into a folder."""
     panels(results, folder / "panels.png")
-    whole(results, folder / "map.png")
+    whole(results, folder / "map.png", crew)
     resolution = results.recipe.grid.resolution
     spectra = {method: s.spectrum.summary(resolution) for method, s in scores.items()}
     nyquist = 2 * resolution * results.recipe.grid.scale
@@ -69,12 +70,12 @@ def panels(results: Results, path: Path) -> None:
     )
 
 
-def whole(results: Results, path: Path) -> None:
+def whole(results: Results, path: Path, crew: Crew = ALONE) -> None:
     """The whole product of the last method, block by block onto at most `PIXELS` pixels."""
     recipe, method = results.recipe, results.recipe.products[-1]
     rows, cols = recipe.layout.shape
     figures.overview(
-        thumbnail(results.mosaic(method), recipe.target.variable),
+        thumbnail(results, method, crew),
         path,
         extent=_extent(results, Window(0, rows, 0, cols)),
         label=recipe.target.long_name,
@@ -109,29 +110,43 @@ def split(results: Results, index: pd.DataFrame, path: Path) -> None:
     )
 
 
-def thumbnail(product: Product, variable: str) -> NDArray[np.float32]:
+def thumbnail(results: Results, method: str, crew: Crew = ALONE) -> NDArray[np.float32]:
     """A product averaged to at most about `PIXELS` cells a side, read block by block.
 
     The side of a pixel is a whole number of coarse cells, so pixels that straddle blocks are
     the only ones averaged in parts; NaN where no cell of a pixel is valid.
     """
+    product = results.mosaic(method)
+    step = _step(product)
+    sums: NDArray[np.float64] = np.zeros((2, *(ceil(n / step) for n in product.shape)))
+    items = [(method, block) for block in product.layout.grid.blocks()]
+    for rows, cols, part in crew.each(_pixels, results, items):
+        sums[:, rows, cols] += part
+    total, count = sums
+    mean = np.full(total.shape, np.nan, dtype=np.float32)
+    np.divide(total, count, out=mean, where=count > 0, casting="same_kind")
+    return mean
+
+
+def _step(product: Product) -> int:
     scale = product.layout.ratio
-    step = ceil(max(product.shape) / PIXELS / scale) * scale
-    rows, cols = (ceil(n / step) for n in product.shape)
-    total, count = np.zeros((rows, cols)), np.zeros((rows, cols))
-    for block in product.layout.grid.blocks():
-        cells = block.core.at(scale)
-        field = product.read(variable, block.core)
-        down = np.arange(cells.top, cells.bottom) // step
-        across = np.arange(cells.left, cells.right) // step
-        valid = np.isfinite(field)
-        for sums, values in ((total, np.where(valid, field, 0)), (count, valid)):
-            narrow = np.add.reduceat(values, _starts(across), axis=1, dtype=np.float64)
-            small = np.add.reduceat(narrow, _starts(down), axis=0)
-            sums[down[0] : down[-1] + 1, across[0] : across[-1] + 1] += small
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).astype(
-        np.float32
-    )
+    return ceil(max(product.shape) / PIXELS / scale) * scale
+
+
+def _pixels(results: Results, given: tuple[str, Block]) -> tuple[slice, slice, NDArray[np.float64]]:
+    """Where a block lies among the pixels, and sum and number of its valid cells in each."""
+    method, block = given
+    product = results.mosaic(method)
+    step, cells = _step(product), block.core.at(product.layout.ratio)
+    field = product.read(results.recipe.target.variable, block.core)
+    down = np.arange(cells.top, cells.bottom) // step
+    across = np.arange(cells.left, cells.right) // step
+    valid = np.isfinite(field)
+    parts = []
+    for values in (np.where(valid, field, 0), valid):
+        narrow = np.add.reduceat(values, _starts(across), axis=1, dtype=np.float64)
+        parts.append(np.add.reduceat(narrow, _starts(down), axis=0))
+    return slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1), np.stack(parts)
 
 
 def _starts(groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -69,7 +69,20 @@ TIME = {
 }
 
 
-def memory(stage: str, recipe: Recipe | None, attempt: int = 1) -> int:
+# Stages of one job for the whole map, which processes may share, and the blocks that a process
+# should have at least: to start one takes as long as some blocks do.
+SHARED = ("tile", "evaluate")
+_BLOCKS, _MOST = 32, 8
+
+
+def cores(stage: str, recipe: Recipe | None) -> int:
+    """Cores that a job asks for, by the number of blocks where processes share a map."""
+    if recipe is None or stage not in SHARED:
+        return 1
+    return max(1, min(_MOST, prod(recipe.layout.tiling) // _BLOCKS))
+
+
+def memory(stage: str, recipe: Recipe | None, attempt: int = 1, processes: int = 1) -> int:
     """Megabytes that a job asks for, its Snakemakes included.
 
     Parameters
@@ -80,8 +93,11 @@ def memory(stage: str, recipe: Recipe | None, attempt: int = 1) -> int:
         Its recipe; None for a job that no grid concerns.
     attempt
         1, and one more each time it is submitted again.
+    processes
+        That share a map; where there are several, one more tells them what to do.
     """
-    return ceil(SNAKEMAKE + _SPARE * MEMORY[stage].of(recipe)) * attempt
+    shared = processes + 1 if processes > 1 and stage in SHARED else 1
+    return ceil(SNAKEMAKE + _SPARE * shared * MEMORY[stage].of(recipe)) * attempt
 
 
 def minutes(stage: str, recipe: Recipe | None, attempt: int = 1) -> int:

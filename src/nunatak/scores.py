@@ -1,4 +1,4 @@
-"""What is summed to judge a product: blocks, patches and picks add to it in any order."""
+"""What is summed to judge a product: blocks, patches and picks each have theirs, which merge."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nunatak.grid import Grid, Window
+from nunatak.metrics.accumulate import Sums
 from nunatak.metrics.pointwise import ErrorSums, SlopeSums
 from nunatak.metrics.roughness import RoughnessSums, SeamSums
 from nunatak.metrics.spectral import SpectrumSums, effective_resolution
@@ -18,8 +19,8 @@ from nunatak.registry import DEGRADE
 Field = NDArray[np.float32]
 
 
-@dataclass
-class Scores:
+@dataclass(eq=False)
+class Scores(Sums):
     """All sums of one method.
 
     Parameters
@@ -28,7 +29,7 @@ class Scores:
         Gives resolution, scale, operator, and the sizes of windows and patches.
     """
 
-    recipe: Recipe
+    recipe: Recipe = field(metadata={"fixed": True})
     cells: ErrorSums = field(default_factory=ErrorSums)
     picks: ErrorSums = field(default_factory=ErrorSums)
     consistency: ErrorSums = field(default_factory=ErrorSums)

@@ -216,6 +216,13 @@ def table_of(field: Field, truth: Field) -> pd.DataFrame:
     return sums.summary(500.0)
 
 
+def test_spectra_of_nothing_say_so(tmp_path: Path) -> None:
+    nothing = {"bicubic": SpectrumSums(16).summary(250.0)}
+    figure = spectra(nothing, tmp_path / "none.png", coarse_nyquist=2000.0)
+    assert is_png(tmp_path / "none.png")
+    assert any("no spectra" in text.get_text() for text in figure.texts)
+
+
 def test_spectra_mark_the_coarse_nyquist_and_run_to_short_waves(tmp_path: Path) -> None:
     truth = relief()
     tables = {"same": table_of(truth, truth), "other": table_of(relief(seed=2), truth)}

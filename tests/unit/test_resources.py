@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.small import recipe
 
-from nunatak.resources import MEMORY, SNAKEMAKE, TIME, memory, minutes
+from nunatak.resources import MEMORY, SNAKEMAKE, TIME, cores, memory, minutes
 from nunatak.tracking.steps import STAGES
 
 
@@ -37,6 +37,15 @@ def test_a_block_that_is_larger_than_the_map_counts_as_the_map() -> None:
     side = 1000 * 250
     whole, more = (recipe(grid={"bounds": [0, 0, side, side], "block": b}) for b in (1000, 4000))
     assert memory("infer", whole) == memory("infer", more)
+
+
+def test_processes_share_a_map_of_many_blocks_and_each_takes_its_memory() -> None:
+    few, many = (recipe(grid={"bounds": [0, 0, n * 8000, 8000], "block": 32}) for n in (31, 99))
+    assert cores("evaluate", few) == cores("evaluate", None) == cores("infer", many) == 1
+    assert cores("evaluate", many) == cores("tile", many) == 3
+    alone = memory("evaluate", many) - SNAKEMAKE
+    assert memory("evaluate", many, processes=3) - SNAKEMAKE == pytest.approx(4 * alone, abs=4)
+    assert memory("train", many, processes=8) == memory("train", many)
 
 
 def test_a_download_knows_no_grid() -> None:

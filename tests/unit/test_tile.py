@@ -16,7 +16,8 @@ from nunatak.provenance import read_json
 from nunatak.sources.synthetic import World
 from nunatak.splits import labels
 from nunatak.stages.degrade import degrade
-from nunatak.stages.tile import gap, overlap, statistics, tile
+from nunatak.stages.tile import gap, overlap, tile
+from nunatak.statistics import statistics
 
 BIG = {
     "grid": {"bounds": [0, 0, 96000, 64000], "block": 128},

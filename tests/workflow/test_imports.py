@@ -31,7 +31,7 @@ LAYERS = [
         "scores",
         "resources",
     },
-    {"learn", "gallery"},
+    {"crew", "learn", "gallery", "statistics"},
     {"stages"},
     {"jobs", "settle"},
     {"cli", "commands", "__main__"},

@@ -13,7 +13,7 @@ ASKED = (
 from nunatak import dag
 from nunatak.config import load, save
 from nunatak.errors import NunatakError
-from nunatak.resources import memory, minutes
+from nunatak.resources import cores, memory, minutes
 from nunatak.settle import Settled
 
 from snakemake.exceptions import WorkflowError
@@ -96,7 +96,9 @@ def asks(stage):
         return RECIPES[wildcards.run] if "run" in wildcards.keys() else None
 
     return {
-        "mem_mb": lambda wildcards, attempt: memory(stage, recipe(wildcards), attempt),
+        "mem_mb": lambda wildcards, attempt, threads: memory(
+            stage, recipe(wildcards), attempt, threads
+        ),
         "runtime": lambda wildcards, attempt: minutes(
             stage, recipe(wildcards), attempt
         ),
@@ -125,4 +127,14 @@ def train_options(wildcards, resources):
     given["launcher"] = "srun" if resources.get("mpi") else None
     return "".join(
         f" --{name.replace('_', '-')} {value}" for name, value in given.items() if value
+    )
+
+
+def crew_options(wildcards, resources, threads):
+    """Options of a job on the whole map that do not change what it makes: who shares the work."""
+    if resources.get("dask") != "slurm":
+        return f" --workers {threads}"
+    return (
+        f" --workers {resources.get('workers', 4)} --cluster slurm"
+        f" --worker-memory {resources.mem_mb}"
     )

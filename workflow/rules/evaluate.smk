@@ -29,11 +29,14 @@ rule evaluate:
         f"{RESULTS}/benchmarks/{{run}}/evaluate.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: lambda wildcards: cores("evaluate", RECIPES[wildcards.run])
     resources:
         **asks("evaluate"),
+    params:
+        crew=crew_options,
     message:
         "{wildcards.run}: evaluate"
     shell:
         f"{ASKED}"
         f"python -m nunatak evaluate --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
-        f" --results {RESULTS} --data {DATA} > {{log}} 2>&1"
+        f" --results {RESULTS} --data {DATA}{{params.crew}} > {{log}} 2>&1"

@@ -21,11 +21,14 @@ checkpoint tile:
         f"{RESULTS}/benchmarks/{{run}}/tile.tsv"
     conda:
         "../../envs/plot.yaml"
+    threads: lambda wildcards: cores("tile", RECIPES[wildcards.run])
     resources:
         **asks("tile"),
+    params:
+        crew=crew_options,
     message:
         "{wildcards.run}: tile"
     shell:
         f"{ASKED}"
         f"python -m nunatak tile --recipe {RESULTS}/{{wildcards.run}}/recipe.json"
-        f" --results {RESULTS} > {{log}} 2>&1"
+        f" --results {RESULTS}{{params.crew}} > {{log}} 2>&1"

@@ -141,7 +141,10 @@ def spectra(
         _wavelengths(panel, first["wavelength"] / 1e3)
         if coarse_nyquist:
             panel.axvline(coarse_nyquist / 1e3, color="0.6", linewidth=0.8, linestyle=":")
-    axes[0].set_yscale("log")
+    if first["psd_truth"].notna().any():
+        axes[0].set_yscale("log")
+    else:
+        figure.text(0.5, 0.55, "No square of the test region is whole: no spectra", ha="center")
     axes[1].axhline(1.0, color=TRUTH, linewidth=0.8)
     axes[1].set_ylim(0.0, 1.5)
     axes[2].axhline(0.5, color=TRUTH, linewidth=0.8, linestyle="--")

@@ -73,6 +73,16 @@ class Histogram(Sums):
         default_factory=lambda: np.zeros(2 * _HALF + 1, dtype=np.int64)
     )
 
+    def __getstate__(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Only the bins that hold something travel between processes."""
+        filled = np.flatnonzero(self.counts)
+        return filled.astype(np.int32), self.counts[filled]
+
+    def __setstate__(self, state: tuple[NDArray[np.int32], NDArray[np.int64]]) -> None:
+        """Undo `__getstate__`."""
+        self.counts = np.zeros(2 * _HALF + 1, dtype=np.int64)
+        self.counts[state[0]] = state[1]
+
     def add(self, values: Floats) -> None:
         """Count values (1-D, no NaN)."""
         place = np.arcsinh(values / _SCALE) / _STEP

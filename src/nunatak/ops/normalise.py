@@ -37,14 +37,22 @@ class Transform:
 
         A channel without a valid cell gets offset 0, one that does not vary gets scale 1.
         """
-        sums: NDArray[np.float64] | None = None
+        return self.fit_sums(self.sums(samples))
+
+    def sums(self, samples: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
+        """What `fit` needs of samples, (3, channels); those of several lots add up."""
+        total: NDArray[np.float64] | None = None
         for sample in samples:
             curved = self._forward(sample.astype(np.float64)).reshape(sample.shape[0], -1)
             valid = np.isfinite(curved)
             kept = np.where(valid, curved, 0)
             part = np.stack([valid.sum(1), kept.sum(1), (kept**2).sum(1)])
-            sums = part if sums is None else sums + part
-        assert sums is not None, "there is always a training tile"
+            total = part if total is None else total + part
+        assert total is not None, "there is always a training tile"
+        return total
+
+    def fit_sums(self, sums: NDArray[np.float64]) -> Transform:
+        """Finish a fit by the `sums` of all samples."""
         if not self.fitted:
             return self._with(np.zeros(sums.shape[1]), np.ones(sums.shape[1]))
         mean, square = sums[1:] / np.maximum(sums[0], 1)

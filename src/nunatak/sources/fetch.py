@@ -10,7 +10,7 @@ import pooch
 from blake3 import blake3
 
 from nunatak.errors import SourceError
-from nunatak.provenance import fsync_folder
+from nunatak.provenance import feed, fsync_folder
 from nunatak.source import File
 from nunatak.sources.archive import bare_name, extract
 from nunatak.sources.disk import DiskFullError
@@ -174,7 +174,7 @@ def digest_folder(folder: Path) -> tuple[str, int]:
             continue
         size = path.stat().st_size
         digest.update(name.encode() + b"\0" + size.to_bytes(8, "little"))
-        digest.update_mmap(path)
+        feed(digest, path)
         total += size
     return digest.hexdigest(), total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nunatak import gallery
+from nunatak.crew import ALONE, Crew
 from nunatak.dag import METRICS
 from nunatak.figures import markdown_table
 from nunatak.grid import Block, Window
@@ -23,7 +24,7 @@ from nunatak.sources.observations import Observations
 from nunatak.splits import labels
 
 
-def score(results: Results, picks: Observations | None) -> dict[str, Scores]:
+def score(results: Results, picks: Observations | None, crew: Crew = ALONE) -> dict[str, Scores]:
     """Sum up every product over the test region, block by block, and at the picks held out.
 
     Parameters
@@ -32,16 +33,22 @@ def score(results: Results, picks: Observations | None) -> dict[str, Scores]:
         The finished products.
     picks
         Observations at points, if the recipe has any.
+    crew
+        Who works on the blocks.
     """
-    recipe = results.recipe
-    scores = {method: Scores(recipe) for method in recipe.products}
-    for block in recipe.layout.blocks():
-        _score_block(results, block, scores)
-        _score_patches(results, block, scores)
-    if picks is not None:
-        for block, points in picks.by_block(recipe.layout):
-            _score_picks(results, block, points, scores)
+    layout = results.recipe.layout
+    points = picks.by_block(layout) if picks else ()
+    scores = _scores(results)
+    for part in chain(
+        crew.each(_of_block, results, layout.blocks()), crew.each(_of_picks, results, points)
+    ):
+        for method, sums in part.items():
+            scores[method].merge(sums)
     return scores
+
+
+def _scores(results: Results) -> dict[str, Scores]:
+    return {method: Scores(results.recipe) for method in results.recipe.products}
 
 
 def _truth(results: Results, window: Window) -> NDArray[np.float32]:
@@ -49,11 +56,22 @@ def _truth(results: Results, window: Window) -> NDArray[np.float32]:
     return target.read_first(window)
 
 
-def _score_block(results: Results, block: Block, scores: dict[str, Scores]) -> None:
-    recipe = results.recipe
+def _of_block(results: Results, block: Block) -> dict[str, Scores]:
+    """The scores of a block's cells, and of the patches that begin in it; none if none is test."""
     test = labels(results, block.core) == TEST
-    if not test.any():
-        return
+    shown, patches = _patches(results, block)
+    scores = _scores(results) if test.any() or patches else {}
+    if test.any():
+        _score_cells(results, block, test, scores)
+    if patches:
+        _score_patches(results, shown, patches, scores)
+    return scores
+
+
+def _score_cells(
+    results: Results, block: Block, test: NDArray[np.bool_], scores: dict[str, Scores]
+) -> None:
+    recipe = results.recipe
     edge, name = halo(recipe), recipe.target.variable
     shown = block.core.pad(edge)
     mask = np.pad(test, edge).repeat(recipe.grid.scale, 0).repeat(recipe.grid.scale, 1)
@@ -81,11 +99,10 @@ def _patches(results: Results, block: Block) -> tuple[Window, list[Window]]:
     return shown, [patch for patch in patches if test[patch.within(shown).slices].all()]
 
 
-def _score_patches(results: Results, block: Block, scores: dict[str, Scores]) -> None:
+def _score_patches(
+    results: Results, shown: Window, patches: list[Window], scores: dict[str, Scores]
+) -> None:
     recipe = results.recipe
-    shown, patches = _patches(results, block)
-    if not patches:
-        return
     truth = _truth(results, shown)
     places = [patch.within(shown).at(recipe.grid.scale).slices for patch in patches]
     places = [at for at in places if np.isnan(truth[at]).mean() < 0.01]
@@ -95,24 +112,25 @@ def _score_patches(results: Results, block: Block, scores: dict[str, Scores]) ->
             sums.spectrum.add(field[at], truth[at])
 
 
-def _score_picks(
-    results: Results, block: Block, points: pd.DataFrame, scores: dict[str, Scores]
-) -> None:
+def _of_picks(results: Results, picks: tuple[Block, pd.DataFrame]) -> dict[str, Scores]:
+    block, points = picks
     recipe, scale = results.recipe, results.recipe.grid.scale
     held = (labels(results, block.core) == TEST).repeat(scale, 0).repeat(scale, 1)
     at = points["row"].to_numpy(), points["col"].to_numpy()
     kept = held[at]
     if not kept.any():
-        return
+        return {}
     at, observed = (at[0][kept], at[1][kept]), points["value"].to_numpy()[kept]
     if recipe.picks and recipe.picks.below:
         above = results.role(recipe.picks.below)
         field = above.read_first(block.core)
         ratio = above.layout.ratio
         observed = field[at[0] * ratio // scale, at[1] * ratio // scale] - observed
+    scores = _scores(results)
     for method, sums in scores.items():
         field = results.mosaic(method).read(recipe.target.variable, block.core)
         sums.picks.add(field[at], observed)
+    return scores
 
 
 def table(scores: dict[str, Scores]) -> pd.DataFrame:
@@ -131,8 +149,17 @@ def table(scores: dict[str, Scores]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def evaluate(results: Results, data: Path) -> dict[str, Any]:
+def evaluate(results: Results, data: Path, crew: Crew = ALONE) -> dict[str, Any]:
     """Write the table of metrics and the figures of a recipe below ``evaluate/``.
+
+    Parameters
+    ----------
+    results
+        The finished products.
+    data
+        The folder that ``file:`` URLs are relative to.
+    crew
+        Who works on the blocks.
 
     Returns
     -------
@@ -141,12 +168,12 @@ def evaluate(results: Results, data: Path) -> dict[str, Any]:
     """
     recipe, folder = results.recipe, results.folder / "evaluate"
     picks = Observations.open(results, data) if recipe.picks else None
-    scores = score(results, picks)
+    scores = score(results, picks, crew)
     frame = table(scores)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "metrics.csv", frame.to_csv(index=False))
     write_text(folder / "metrics.md", _page(results, frame))
-    gallery.draw(results, scores, folder)
+    gallery.draw(results, scores, folder, crew)
     paths = [folder / name for name in METRICS]
     results.keep(*paths)
     return {"variables": {path.name: {"digest": digest_file(path)} for path in paths}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from math import ceil
@@ -15,19 +14,19 @@ from scipy.spatial import cKDTree
 
 from nunatak import gallery
 from nunatak.content import digest_array
+from nunatak.crew import ALONE, Crew
 from nunatak.errors import DataError
 from nunatak.grid import Block, Grid, Window
-from nunatak.ops.degrade import cells_of, repeat
-from nunatak.ops.normalise import REACH, fill_gaps
+from nunatak.ops.degrade import cells_of
+from nunatak.ops.normalise import REACH
 from nunatak.ops.split import NAMES, TEST, TRAIN, VALIDATION
 from nunatak.products import Results
 from nunatak.provenance import digest_file, digest_json, write_json
 from nunatak.recipe import Recipe
-from nunatak.registry import NORMALISE
 from nunatak.splits import labels
+from nunatak.statistics import statistics
 from nunatak.store import Product
 
-FITTED = 1000
 _COLUMNS: dict[str, Any] = {
     "row": "int32",
     "col": "int32",
@@ -135,8 +134,15 @@ def overlap(tiles: pd.DataFrame, size: int, context: int, required: int) -> dict
     return {"tiles": counts, "size": size, "context": context, "gaps": pairs}
 
 
-def tile(results: Results) -> dict[str, Any]:
+def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
     """Write the index, the overlap report, the statistics and the map of the split to ``tile/``.
+
+    Parameters
+    ----------
+    results
+        The results tree, as far as the stage `degrade`.
+    crew
+        Who works on the blocks.
 
     Returns
     -------
@@ -150,12 +156,12 @@ def tile(results: Results) -> dict[str, Any]:
         If a split is empty, or two splits touch.
     """
     recipe = results.recipe
-    frames = [_of_block(results, block) for block in recipe.layout.blocks()]
-    index = pd.concat(frames, ignore_index=True)
+    frames = crew.each(_of_block, results, recipe.layout.blocks())
+    index = pd.concat(list(frames), ignore_index=True)
     _refuse_empty(index, recipe)
     report = overlap(index, recipe.tiles.size, recipe.tiles.context, gap(recipe))
     results.tiles.mkdir(parents=True, exist_ok=True)
-    fitted = statistics(results, index)
+    fitted = statistics(results, index, crew)
     index.to_parquet(results.tiles / "tiles.parquet", index=False)
     write_json(results.tiles / "overlap.json", report)
     write_json(results.tiles / "statistics.json", fitted)
@@ -165,31 +171,46 @@ def tile(results: Results) -> dict[str, Any]:
     variables = {
         "tiles.parquet": digest_file(results.tiles / "tiles.parquet"),
         "statistics.json": digest_json(fitted),
-        **training(results, index),
+        **training(results, index, crew),
     }
     return {**report, "variables": {name: {"digest": d} for name, d in variables.items()}}
 
 
-def training(results: Results, index: pd.DataFrame) -> dict[str, str]:
+def training(results: Results, index: pd.DataFrame, crew: Crew = ALONE) -> dict[str, str]:
     """Digests of what training and validation see: the tiles, and each product's cells in them.
 
     A change of cells outside these tiles and their context changes none of them.
     """
-    recipe, size = results.recipe, results.recipe.tiles.size
     chosen = index[index["split"].isin((TRAIN, VALIDATION))]
     corners = chosen[["row", "col"]].to_numpy(np.int64)
     found = {"training": digest_json(chosen[["row", "col", "split"]].to_numpy().tolist())}
-    products = {"coarse": results.coarse, **{r: results.role(r) for r in recipe.conditions}}
-    context = {name: recipe.tiles.context + (REACH if name == "coarse" else 0) for name in products}
-    for name, product in {"target": results.role("target"), **products}.items():
-        halo = context.get(name, 0)
-        found[f"training/{name}"] = digest_json(
-            [
-                _digest_covered(product, block, _covered(corners, size, halo, block.core))
-                for block in recipe.layout.blocks()
-            ]
+    blocks = results.recipe.layout.blocks()
+    items = [(block, _near(results.recipe, corners, block.core)) for block in blocks]
+    parts = list(crew.each(_digests, results, items))
+    return found | {f"training/{name}": digest_json([p[name] for p in parts]) for name in parts[0]}
+
+
+def _near(recipe: Recipe, corners: NDArray[np.int64], core: Window) -> NDArray[np.int64]:
+    """The corners of tiles that may reach into a block, context included."""
+    far = recipe.tiles.size + recipe.tiles.context + REACH
+    low = np.array([core.top, core.left]) - far
+    high = np.array([core.bottom, core.right]) + far
+    return corners[((corners > low) & (corners < high)).all(axis=1)]
+
+
+def _digests(results: Results, given: tuple[Block, NDArray[np.int64]]) -> dict[str, str]:
+    """Of each product, the digest of a block's cells that lie in tiles, or in their context."""
+    (block, corners), tiles = given, results.recipe.tiles
+    halos = {"target": 0, **dict.fromkeys(results.recipe.conditions, tiles.context)}
+    halos["coarse"] = tiles.context + REACH
+    return {
+        name: _digest_covered(
+            results.coarse if name == "coarse" else results.role(name),
+            block,
+            _covered(corners, tiles.size, halo, block.core),
         )
-    return found
+        for name, halo in halos.items()
+    }
 
 
 def _covered(corners: NDArray[np.int64], size: int, halo: int, core: Window) -> NDArray[np.bool_]:
@@ -236,55 +257,3 @@ def _refuse_empty(index: pd.DataFrame, recipe: Recipe) -> None:
             f" other splits, with {recipe.tiles.min_valid:.0%} valid target cells",
             "make split.by's parts larger, or tiles.size, tiles.context, split.buffer smaller",
         )
-
-
-def statistics(results: Results, index: pd.DataFrame) -> dict[str, Any]:
-    """Fit the transforms and the target's moments on training tiles, and on no others.
-
-    At most `FITTED` tiles, evenly spaced in the index, are read.
-    """
-    recipe = results.recipe
-    train = index[index["split"] == TRAIN]
-    chosen = train.iloc[
-        np.unique(np.linspace(0, len(train) - 1, min(FITTED, len(train))).astype(int))
-    ]
-    windows = [
-        Window(int(r), int(r) + recipe.tiles.size, int(c), int(c) + recipe.tiles.size)
-        for r, c in zip(chosen["row"], chosen["col"], strict=True)
-    ]
-    products = {"coarse": results.coarse, **{r: results.role(r) for r in recipe.conditions}}
-    transforms = {}
-    for name, product in products.items():
-        given = recipe.tiles.normalise.get(name)
-        start = NORMALISE.call(given.op, given.args) if given else NORMALISE.call("standard", {})
-        transforms[name] = start.fit(product.read_all(w) for w in windows).to_json()
-    return {"transforms": transforms, **_moments(_targets(results, windows), recipe.grid.scale)}
-
-
-def _targets(
-    results: Results, windows: list[Window]
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    target = results.role("target")
-    for window in windows:
-        coarse = results.coarse.read(results.recipe.target.variable, window)
-        yield target.read_first(window), fill_gaps(coarse, np.nan)
-
-
-def _moments(
-    pairs: Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]], scale: int
-) -> dict[str, float]:
-    count = total = square = detail = 0.0
-    for fine, coarse in pairs:
-        valid = np.isfinite(fine) & np.isfinite(repeat(coarse, scale))
-        values = fine[valid].astype(np.float64)
-        count += values.size
-        total += float(values.sum())
-        square += float((values**2).sum())
-        detail += float(((values - repeat(coarse, scale)[valid]) ** 2).sum())
-    mean = total / max(count, 1)
-    deviation = max(square / max(count, 1) - mean**2, 0) ** 0.5
-    return {
-        "mean": mean,
-        "deviation": deviation or 1.0,
-        "detail": (detail / max(count, 1)) ** 0.5 or 1.0,
-    }

@@ -18,8 +18,9 @@ from blake3 import blake3
 from nunatak.provenance import digest_json, write_json
 
 _PACKAGE = Path(__file__).parents[1]
-# These word messages, refuse, or find an operation that is a value already: no result follows.
-_ASIDE = {"errors", "validation", "consistency", "registry", "tracking"}
+# These word messages, refuse, find an operation that is a value already, or share out the work: no
+# result follows.
+_ASIDE = {"errors", "validation", "consistency", "registry", "tracking", "crew"}
 
 
 class Code:

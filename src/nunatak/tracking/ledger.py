@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -50,10 +51,24 @@ class Ledger:
                 "a step that is done",
                 "run snakemake: it makes what is missing",
             )
-        with self._lock:
-            key = path, variable
-            self._spans[key] = _join(self._spans.get(key, span), span)
+        self.take_over({(path, variable): span})
         return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process, an empty ledger of the same tree."""
+        return _again, (self.tracker.root, self.tracker.data, self.recording)
+
+    def hand_over(self) -> dict[tuple[str, str], Span | None]:
+        """What was read since this was last asked, for the ledger that `take_over` is called of."""
+        with self._lock:
+            spans, self._spans = self._spans, {}
+        return spans
+
+    def take_over(self, spans: Mapping[tuple[str, str], Span | None]) -> None:
+        """Note what another process has read for this job."""
+        with self._lock:
+            for key, span in spans.items():
+                self._spans[key] = _join(self._spans.get(key, span), span)
 
     @property
     def reads(self) -> dict[Read, str]:
@@ -124,6 +139,10 @@ class Ledger:
             link(path, kept)
             self.wrote(kept)
             self.links[str(path.relative_to(root))] = str(kept.relative_to(root))
+
+
+def _again(root: Path, data: Path, recording: bool) -> Ledger:
+    return Ledger(Tracker(root, data), recording=recording)
 
 
 def _join(one: Span | None, other: Span | None) -> Span | None:
