@@ -1,6 +1,6 @@
 """A finished results tree of jobs that read, note and commit as the real ones, without computing.
 
-It is of one run, one role and one method; manifests and traces are those of blocks of 2048.
+Manifests and traces are those of blocks of 2048.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 from nunatak import dag, jobs, settle
 from nunatak.config import load, save
 from nunatak.content import Manifest
-from nunatak.grid import Block
+from nunatak.grid import Block, Window
 from nunatak.products import Results
 from nunatak.provenance import digest_json
 from nunatak.recipe import Recipe
@@ -29,7 +29,8 @@ from nunatak.tracking.steps import Step
 
 ROOT = Path(__file__).parent.parent
 BLOCK, RESOLUTION = 2048, 250
-SCAN = "big/scan/synthetic"
+BESIDE = {"tile": "statistics.json", "train": "best.pt"}
+HALO = 4  # of what infers, in coarse cells
 
 
 def configured(folder: Path, tiling: tuple[int, int]) -> Recipe:
@@ -78,29 +79,38 @@ class Pretended:
 
     def _block(self, step: Step, tree: Results, key: str) -> dict[str, Any]:
         block = tree.recipe.layout.named(step.names["block"])
-        made = self._read(step.stage, tree, block)
-        self._leave(shard := made.path / "bed" / "c" / str(block.row) / str(block.col))
-        tree.wrote(shard)
-        field = np.zeros(block.core.shape, np.float32)
-        return Manifest.of(made.layout.product, block.name, field.shape, {"bed": field}).to_dict()
+        made = getattr(self, f"_{step.stage}")(tree, block, **step.names)
+        names = [variable.name for variable in made.layout.variables]
+        for name in names:
+            self._leave(shard := made.path / name / "c" / str(block.row) / str(block.col))
+            tree.wrote(shard)
+        fields = dict.fromkeys(names, np.zeros(block.core.shape, np.float32))
+        shape = block.core.shape
+        return Manifest.of(made.layout.product, block.name, shape, fields).to_dict()
 
-    def _read(self, stage: str, tree: Results, block: Block) -> Product:
-        """Note what a job of a stage reads, and return the product that it writes."""
-        target, member = tree.role("target"), tree.member("bicubic", 0)
-        if stage == "reproject":
-            assert tree.ledger is not None
-            tree.note(SCAN, GEOMETRY)
-            tree.ledger.note(SCAN, "bed", (block.row, block.row + 2, block.col, block.col + 2))
-            return target
-        if stage == "degrade":
-            target.check("bed", block.core)
-            return tree.coarse
-        if stage == "infer":
-            tree.note("big/tile/manifest", "statistics.json")
-            tree.coarse.check("bed", block.core.pad(4))
-            return member
-        member.check("bed", block.core)
-        return tree.mosaic("bicubic")
+    def _reproject(self, tree: Results, at: Block, *, role: str, block: str) -> Product:
+        assert tree.ledger is not None
+        scan = f"{tree.recipe.name}/scan/{tree.recipe.roles[role].source}"
+        tree.note(scan, GEOMETRY)
+        for name in tree.recipe.roles[role].variables:
+            tree.ledger.note(scan, name, (at.row, at.row + 2, at.col, at.col + 2))
+        return tree.role(role)
+
+    def _degrade(self, tree: Results, at: Block, *, block: str) -> Product:
+        _check(tree.role("target"), at.core)
+        return tree.coarse
+
+    def _infer(self, tree: Results, at: Block, *, method: str, member: str, block: str) -> Product:
+        trained = tree.recipe.methods[method].train is not None
+        tree.trained(method, int(member)) if trained else tree.tiled("statistics.json")
+        for product in (tree.coarse, *(tree.role(role) for role in tree.recipe.reads(method))):
+            _check(product, at.core.pad(HALO))
+        return tree.member(method, int(member))
+
+    def _mosaic(self, tree: Results, at: Block, *, method: str, block: str) -> Product:
+        for member in range(tree.recipe.members(method)):
+            _check(tree.member(method, member), at.core)
+        return tree.mosaic(method)
 
     def _whole(self, step: Step, tree: Results, key: str) -> dict[str, Any]:
         """Read all of all inputs, and leave all declared files."""
@@ -113,14 +123,28 @@ class Pretended:
             tree.keep(tree.root / path)
         digest = {"digest": digest_json(step.path)}
         if step.stage == "scan":
-            cut, pieces = parts(64, 1), "0123456789abcdef" * 64 * 64
-            held = {GEOMETRY: digest, "bed": {**digest, "pieces": pieces}}
-            return {"rows": cut, "cols": cut, "variables": held}
-        return {"variables": dict.fromkeys(("files", "statistics.json", "training"), digest)}
+            cut, part = parts(64, 1), {**digest, "pieces": "0123456789abcdef" * 64 * 64}
+            names = tree.recipe.sources[step.names["source"]].variables
+            return {
+                "rows": cut,
+                "cols": cut,
+                "variables": {GEOMETRY: digest, **dict.fromkeys(names, part)},
+            }
+        if step.stage in BESIDE:
+            self._leave(path := (tree.root / step.path).with_name(BESIDE[step.stage]))
+            tree.wrote(path)
+        seen = [f"training/{name}" for name in ("target", "coarse", *tree.recipe.conditions)]
+        names = ("files", "model", "statistics.json", "training", *seen)
+        return {"variables": dict.fromkeys(names, digest)}
 
     def _leave(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self.shard)
+
+
+def _check(product: Product, window: Window) -> None:
+    for variable in product.layout.variables:
+        product.check(variable.name, window)
 
 
 def declared(recipe: Recipe, step: Step) -> list[str]:
@@ -128,5 +152,9 @@ def declared(recipe: Recipe, step: Step) -> list[str]:
     manifest = f"{step.path}.json"
     if "block" in step.names or step.stage in ("download", "scan"):
         return [manifest]
+    if "member" in step.names:
+        return [manifest, f"{Path(step.path).parent}/loss.png"]
+    if "method" in step.names:
+        return [manifest, f"{step.path.removesuffix('.provenance')}.tif"]
     beside = f"{recipe.name}/{step.stage}/"
     return [manifest, *(p for p in dag.outputs(recipe) if p.startswith(beside) and p != manifest)]

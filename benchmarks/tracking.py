@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from functools import partial
@@ -48,12 +47,14 @@ Figures = tuple[float, float]
 
 def plain(recipe: Recipe, steps: list[Step], folder: Path) -> None:
     """Write a workflow of the same jobs, inputs and outputs, and its outputs as if it had run."""
-    reads, made = {"all": [f"results/{path}" for path in dag.outputs(recipe)]}, defaultdict(list)
+    reads = {"all": [f"results/{path}" for path in dag.outputs(recipe)]}
+    made: dict[str, list[str]] = {}
     for step in steps:
         inputs = dag.inputs(recipe, step.stage, **step.names)
         reads[step.path] = [f"results/{path}.json" for path in inputs]
-        made[step.stage] = declared(recipe, step)
-        for name in made[step.stage]:
+        wildcards = {name: f"{{{name}}}" for name in step.names}
+        made[step.stage] = declared(recipe, Step(step.stage, step.run, wildcards))
+        for name in declared(recipe, step):
             path = folder / "results" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
@@ -65,8 +66,6 @@ def plain(recipe: Recipe, steps: list[Step], folder: Path) -> None:
     for stage, (_, *others) in made.items():
         path = PATHS[stage].replace("{run}", "big")
         outputs = ", ".join(f'"results/{name}"' for name in (f"{path}.json", *others))
-        if stage == "publish":
-            outputs = outputs.replace("bicubic", "{method}")
         rules.append(
             f'rule {stage}:\n    input: lambda w: READS["{path}".format(**dict(w.items()))]\n'
             f'    output: {outputs}\n    shell: "touch {{output}}"'

@@ -17,7 +17,7 @@ SHARED = ("tile", "evaluate")
 def test_workers_on_the_cluster_make_the_same(tree: Tree, reference: Tree) -> None:
     for stage in SHARED:
         tree.forget(Step(stage, RUN, {}))
-        log(tree, stage).unlink()
+        log(tree, stage).unlink(missing_ok=True)
     asked = {"dask": "slurm", "workers": 2}
     name = profiled("shared", {"set-resources": dict.fromkeys(SHARED, asked)})
     known = {*workers()}
