@@ -150,13 +150,15 @@ def train(
         manifest = stage(tree, method, member, key=key, stop_after=stop_after, spread=spread)
         if "unfinished" in manifest and not spread.rank:
             typer.echo(f"stopped after {manifest['samples']} samples; run again to go on", err=True)
-            raise typer.Exit(UNFINISHED)
+            raise SystemExit(UNFINISHED)
         return manifest
 
     if spread.rank:
         _follow(recipe, results, work)
     else:
-        _run("train", recipe, results, work, method=method, member=str(member))
+        step = Step("train", recipe.parent.name, {"method": method, "member": str(member)})
+        processes = spread.devices * spread.nodes
+        run(step, recipe, results, work, processes=processes, nodes=spread.nodes)
 
 
 @app.command()
@@ -220,7 +222,7 @@ def evaluate(
 
 @app.command()
 def status(configfile: ConfigFile = CONFIG) -> None:
-    """Say what the next run makes and why, and what may follow from that; nothing is run."""
+    """Say which jobs run or failed, what the next run makes and why; nothing is run."""
     from rich.console import Console
     from rich.table import Table
 
@@ -229,7 +231,7 @@ def status(configfile: ConfigFile = CONFIG) -> None:
 
     settings, recipes = configured(configfile)
     found = find(recipes, Path(settings.results), Path(settings.data))
-    for line in found.lines():
+    for line in (*found.last(), *found.lines()):
         typer.echo(line)
     if found.findings:
         table = Table("stage", "steps", "done", "must run", "may follow")

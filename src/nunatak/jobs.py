@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nunatak import costs
 from nunatak.errors import ConfigError
 from nunatak.provenance import digest_json
 from nunatak.sources.disk import room
@@ -59,7 +60,16 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(step: Step, recipe: Path, root: Path, work: Work, data: Path = Path()) -> bool:
+def run(
+    step: Step,
+    recipe: Path,
+    root: Path,
+    work: Work,
+    data: Path = Path(),
+    *,
+    processes: int = 1,
+    nodes: int = 1,
+) -> bool:
     """Run a step, unless what it follows from is as it was.
 
     The trace and the manifest go before anything is computed, and come back, in this order, when
@@ -78,6 +88,8 @@ def run(step: Step, recipe: Path, root: Path, work: Work, data: Path = Path()) -
         and returns the manifest.
     data
         The folder that ``file:`` URLs are relative to.
+    processes, nodes
+        Over how many processes and hosts the work is spread, for its costs.
 
     Returns
     -------
@@ -96,10 +108,11 @@ def run(step: Step, recipe: Path, root: Path, work: Work, data: Path = Path()) -
             f"no recipe {recipe}", "the recipe.json of a run", "run snakemake: it writes it"
         )
     tracker = Tracker(root, data)
-    with used(), room(step.path, root):
+    with used(processes, nodes) as usage, room(step.path, root):
         reason, expected = _reason(step, recipe, tracker)
         if not reason:
             return False
+        usage.computing(costs.path(root, step.name))
         _say(f"computing {step.path}: {reason}")
         tracker.forget(step.path, trace=True)
         _compute(step, recipe, tracker, expected, work)

@@ -2,14 +2,60 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from nunatak import dag
 from nunatak.config import values
+from nunatak.life import alive, beating, host, now
+from nunatak.provenance import write_json
 from nunatak.recipe import Recipe
 from nunatak.tracking.reconcile import Finding, hold, reconcile
 from nunatak.tracking.steps import STAGES, Step
+from nunatak.tracking.tracker import OWN
+
+
+@dataclass(frozen=True)
+class Run:
+    """The last run of a results tree that began to run jobs.
+
+    Parameters
+    ----------
+    host, process, since
+        Its Snakemake.
+    until
+        When it ended; empty if it has not, or not by itself.
+    well
+        Whether all its jobs ended well.
+    """
+
+    host: str
+    process: int
+    since: str
+    until: str = ""
+    well: bool = False
+
+    @classmethod
+    def last(cls, root: Path) -> Run | None:
+        """The last one of a results tree; None if there is none that is known."""
+        try:
+            return cls(**json.loads(_record(root).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def lives(self, root: Path) -> bool:
+        """Whether it works on its tree still."""
+        beat, since = _record(root).stat().st_mtime, datetime.fromisoformat(self.since)
+        return not self.until and alive(self.host, self.process, since, beat)
+
+
+def _record(root: Path) -> Path:
+    return root / OWN / "run.json"
 
 
 def steps(recipes: Iterable[Recipe]) -> list[Step]:
@@ -46,6 +92,19 @@ class Settled:
         self._steps = steps(recipes.values())
         found = reconcile(self._values, self._steps, root, data=data, change=self.lock is not None)
         self._open = {finding.step.path for finding in found}
+        self._run, self._beating = Run(host(), os.getpid(), now()), ExitStack()
+
+    def begin(self) -> None:
+        """Note for `nunatak status` that jobs are run from now on."""
+        path = _record(self.root)
+        write_json(path, asdict(self._run), sync=False)
+        self._beating.enter_context(beating(lambda: os.utime(path)))
+
+    def end(self, *, well: bool) -> None:
+        """Note that the run is over, and whether all its jobs ended well."""
+        self._beating.close()
+        ended = {**asdict(self._run), "until": now(), "well": well}
+        write_json(_record(self.root), ended, sync=False)
 
     def waits(self, stage: str) -> bool:
         """Whether jobs may wait for a gate of a stage."""

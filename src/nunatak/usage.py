@@ -1,37 +1,102 @@
-"""What a job was given and what it used, as lines of its log."""
+"""What a job was given and what it used: lines of its log, and a record of its costs."""
 
 from __future__ import annotations
 
 import os
 import resource
-import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nunatak import costs
+from nunatak.life import age, beating, host, now
+
+_LOG = 2
+_NO_GPU = ("", "-1", "NoDevFiles")
+
+
+class Usage:
+    """What a job uses, from now on.
+
+    Parameters
+    ----------
+    processes, nodes
+        Over how many processes and hosts it is spread, of which this is the first.
+    """
+
+    def __init__(self, processes: int = 1, nodes: int = 1) -> None:
+        self.processes, self.nodes, self.since = processes, nodes, now()
+        self._begun = time.monotonic() - age()
+        self._record: tuple[Path, list[costs.Attempt]] | None = None
+
+    def computing(self, record: Path) -> None:
+        """Note the costs from now on: the job has something to compute."""
+        self._record = record, costs.before(record)
+
+    def so_far(self, end: str = "") -> costs.Attempt:
+        """What it used until now. All processes of a training do the same: one tells for them."""
+        mine = resource.getrusage(resource.RUSAGE_SELF)
+        unit = 1 << (20 if sys.platform == "darwin" else 10)
+        seconds = time.monotonic() - self._begun
+        return costs.Attempt(
+            host(),
+            self.since,
+            round(seconds, 2),
+            round((mine.ru_utime + mine.ru_stime) * self.processes, 2),
+            round(seconds * self._gpus(), 2),
+            round(mine.ru_maxrss / unit),
+            end,
+        )
+
+    def _gpus(self) -> int:
+        """GPUs that were given to it; where all may be used, those that it does use."""
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if given is not None:
+            return 0 if given in _NO_GPU else self.nodes * len(given.split(","))
+        torch = sys.modules.get("torch")
+        return self.processes if torch is not None and torch.cuda.is_initialized() else 0
+
+    def note(self, end: str = "") -> None:
+        """Write the record, and give the log the time of now: both tell that the job lives."""
+        if stat.S_ISREG(os.fstat(_LOG).st_mode):
+            os.utime(_LOG)
+        if self._record is not None:
+            path, others = self._record
+            costs.write(path, [*others, self.so_far(end)])
 
 
 @contextmanager
-def used() -> Iterator[None]:
+def used(processes: int = 1, nodes: int = 1) -> Iterator[Usage]:
     """Say on stderr where a job runs and what it was given, and at its end what it used.
 
-    The peak is of the process alone; beside it, on a cluster, stand two Snakemakes.
+    Seconds of a core and the peak are of the process alone; beside it, on a cluster, stand two
+    Snakemakes.
     """
-    _say(f"on {', '.join(given())}")
-    started = time.monotonic()
+    usage = Usage(processes, nodes)
+    _say(f"on {', '.join(given())}, process {os.getpid()}, since {usage.since}")
+    word, end = "failed after", "failed"
     try:
-        yield
+        with beating(usage.note):
+            yield usage
+        word, end = "used", costs.MADE
+    except (SystemExit, KeyboardInterrupt):
+        word, end = "stopped after", "stopped"
+        raise
     finally:
-        mine = resource.getrusage(resource.RUSAGE_SELF)
-        unit = 1 << (20 if sys.platform == "darwin" else 10)
-        seconds, busy = time.monotonic() - started, mine.ru_utime + mine.ru_stime
-        _say(f"used {seconds:.1f} s, {busy:.1f} s of a core, {mine.ru_maxrss / unit:.0f} MiB")
+        last = usage.so_far()
+        busy = last.core_seconds / usage.processes
+        _say(f"{word} {last.seconds:.1f} s, {busy:.1f} s of a core, {last.peak:.0f} MiB")
+        with suppress(OSError):
+            usage.note(end)
 
 
 def given() -> Iterator[str]:
     """The host, SLURM's job if it is one, and what was asked for, as far as the rule told it."""
     env = os.environ
-    yield env.get("SLURMD_NODENAME") or socket.gethostname()
+    yield host()
     if "SLURM_JOB_ID" in env:
         yield f"SLURM job {env['SLURM_JOB_ID']}"
     if "NUNATAK_ASKED" in env:

@@ -14,9 +14,9 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "nunatak"
 RULES = SRC.parents[1] / "workflow" / "rules"
 MODULES = sorted(SRC.rglob("*.py"))
 LAYERS = [
-    {"ahead", "errors", "units", "usage"},
+    {"ahead", "errors", "life", "units"},
     {"grid", "registry", "provenance", "validation"},
-    {"content", "tracking"},
+    {"content", "costs", "tracking", "usage"},
     {"source", "store"},
     {"recipe", "consistency"},
     {

@@ -37,6 +37,15 @@ onstart:
         )
     for checked in RECIPES.values():
         save(checked, Path(RESULTS))
+    SETTLED.begin()
+
+
+onsuccess:
+    SETTLED.end(well=True)
+
+
+onerror:
+    SETTLED.end(well=False)
 
 
 wildcard_constraints:

@@ -4,9 +4,9 @@ rule degrade:
     output:
         f"{RESULTS}/{{run}}/degrade/coarse/{{block}}.json",
     log:
-        f"{RESULTS}/logs/{{run}}/degrade/{{block}}.log",
+        f"{RESULTS}/logs/{{run}}/degrade/coarse/{{block}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/{{run}}/degrade/{{block}}.tsv"
+        f"{RESULTS}/benchmarks/{{run}}/degrade/coarse/{{block}}.tsv"
     conda:
         "../../envs/array.yaml"
     resources:

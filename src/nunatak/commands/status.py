@@ -1,13 +1,15 @@
-"""status: what the next run makes and why, and what may follow from that."""
+"""status: how the last run stands, what the next one makes and why, and what may follow."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from nunatak import settle
+from nunatak.commands.logs import STATES, Job, groups, jobs, lines
 from nunatak.commands.tree import product, which
 from nunatak.recipe import Recipe
 from nunatak.tracking.reconcile import Finding
@@ -18,7 +20,7 @@ _LINES = 10
 
 @dataclass(frozen=True)
 class Status:
-    """What must run, and what may.
+    """How the last run stands, what must run, and what may.
 
     Parameters
     ----------
@@ -26,13 +28,29 @@ class Status:
         How many steps each stage has.
     findings
         Those that are not done, or that read of such.
+    run
+        The last run in words; empty if there is none.
+    jobs
+        Jobs that run, or that ended and did not make their step.
     """
 
     steps: Mapping[str, int]
     findings: list[Finding]
+    run: str = ""
+    jobs: Sequence[Job] = ()
+
+    def last(self) -> Iterator[str]:
+        """The last run and its jobs in words, those that run first."""
+        if self.run:
+            yield self.run
+        told = list(groups(sorted(self.jobs, key=lambda job: STATES.index(job.state))))
+        for group in told[:_LINES]:
+            yield from lines(group)
+        if len(told) > _LINES:
+            yield f"and {sum(map(len, told[_LINES:]))} more jobs"
 
     def lines(self) -> Iterator[str]:
-        """In words, block by block as far as that is short."""
+        """What must and may run in words, block by block as far as that is short."""
         if not self.findings:
             yield f"everything is done: {sum(self.steps.values())} steps"
             return
@@ -54,7 +72,7 @@ class Status:
 
 
 def status(recipes: Mapping[str, Recipe], root: Path, data: Path) -> Status:
-    """Find out what the next run would do; nothing is computed or changed.
+    """Find out how the last run stands and what the next would do; nothing is changed.
 
     Parameters
     ----------
@@ -68,7 +86,23 @@ def status(recipes: Mapping[str, Recipe], root: Path, data: Path) -> Status:
     paths = {step.path: step.stage for step in settle.steps(recipes.values())}
     counts = Counter(paths.values())
     steps = {stage: counts[stage] for stage in STAGES if counts[stage]}
-    return Status(steps, settle.look(recipes, root, data))
+    findings, run = settle.look(recipes, root, data), settle.Run.last(root)
+    at_work = run is not None and run.lives(root)
+    open_ = (finding.step for finding in findings)
+    told = _run(run, at_work=at_work) if run else ""
+    return Status(steps, findings, told, [*jobs(open_, root, at_work=at_work)])
+
+
+def _run(run: settle.Run, *, at_work: bool) -> str:
+    since = datetime.fromisoformat(run.since).astimezone()
+    which = f"of {since:%Y-%m-%d %H:%M:%S} on {run.host} (process {run.process})"
+    if at_work:
+        return f"the run {which} is at work"
+    if not run.until:
+        return f"the run {which} was broken off: its jobs on other hosts may go on"
+    until = datetime.fromisoformat(run.until).astimezone()
+    how = "well" if run.well else "with failed jobs"
+    return f"the run {which} ended {how} at {until:%H:%M:%S}"
 
 
 def _told(findings: Iterable[Finding]) -> list[str]:

@@ -70,8 +70,7 @@ def _natural(name: str) -> list[str | int]:
 
 def product(step: Step) -> str:
     """What a step makes or is a block of, below the results root: ``bed/degrade/coarse``."""
-    path = step.path.removesuffix("/manifest").removesuffix(".provenance")
-    return path.rpartition("/")[0] if "block" in step.names else path
+    return step.name.rpartition("/")[0] if "block" in step.names else step.name
 
 
 def told(step: Step) -> str:

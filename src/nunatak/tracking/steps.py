@@ -93,6 +93,11 @@ class Step:
         """Where its manifest lies below the results root, without a suffix."""
         return PATHS[self.stage].format(run=self.run, **self.names)
 
+    @property
+    def name(self) -> str:
+        """What the step is called below the folders of logs and benchmarks."""
+        return self.path.removesuffix("/manifest").removesuffix(".provenance")
+
     def manifest(self, root: Path) -> Path:
         """The file that says that the step is done."""
         return root / f"{self.path}.json"
