@@ -297,6 +297,33 @@ def gc(
 
 
 @app.command()
+def costs(
+    configfile: ConfigFile = CONFIG,
+    csv: Annotated[Path | None, typer.Option(help="A table to write as well.")] = None,
+) -> None:
+    """Sum the hours, core hours, GPU hours, memory and bytes that made what there is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from nunatak.commands import costs as summed
+    from nunatak.commands.tree import configured
+
+    settings, recipes = configured(configfile)
+    rows = summed.costs(recipes, Path(settings.results))
+    whole = summed.total(rows)
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for number, head in enumerate(summed.HEADS):
+        table.add_column(head, justify="right" if number > 1 else "left", no_wrap=True)
+    for row in (*rows, whole):
+        table.add_row(*row.cells())
+    Console().print(table)
+    if whole.unknown:
+        typer.echo(f"of {whole.unknown} steps no job left a record: their hours are not in it")
+    if csv is not None:
+        summed.write(rows, csv)
+
+
+@app.command()
 def sources(
     catalogue: Annotated[Path, typer.Option(help="The catalogue.")] = Path("config/sources.yaml"),
 ) -> None:

@@ -112,17 +112,20 @@ def run(
         reason, expected = _reason(step, recipe, tracker)
         if not reason:
             return False
-        usage.computing(costs.path(root, step.name))
+        record = costs.path(root, step.name)
+        usage.computing(record)
         _say(f"computing {step.path}: {reason}")
         tracker.forget(step.path, trace=True)
-        _compute(step, recipe, tracker, expected, work)
+        if _compute(step, recipe, tracker, expected, work).get("frozen"):
+            usage.computing(record, kept=True)
     _say(f"computed {step.path}")
     return True
 
 
 def _compute(
     step: Step, recipe: Path, tracker: Tracker, expected: dict[str, Any], work: Work
-) -> None:
+) -> dict[str, Any]:
+    """Compute a step, commit it, and return its manifest."""
     from nunatak.config import saved
     from nunatak.products import Results
     from nunatak.tracking.ledger import Ledger
@@ -135,3 +138,4 @@ def _compute(
     )
     write_trace(tracker.root, step.path, trace)
     tracker.restore(step.path, trace)
+    return manifest

@@ -103,3 +103,8 @@ def memory(stage: str, recipe: Recipe | None, attempt: int = 1, processes: int =
 def minutes(stage: str, recipe: Recipe | None, attempt: int = 1) -> int:
     """Minutes that a job asks for; the parameters are those of `memory`."""
     return ceil(TIME[stage].of(recipe)) * attempt
+
+
+def training(processes: int) -> int:
+    """Megabytes that a training asks for whose processes, each of which needs as much, are here."""
+    return ceil(SNAKEMAKE + _SPARE * processes * MEMORY["train"].base)

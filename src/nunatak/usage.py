@@ -32,9 +32,9 @@ class Usage:
         self._begun = time.monotonic() - age()
         self._record: tuple[Path, list[costs.Attempt]] | None = None
 
-    def computing(self, record: Path) -> None:
-        """Note the costs from now on: the job has something to compute."""
-        self._record = record, costs.before(record)
+    def computing(self, record: Path, *, kept: bool = False) -> None:
+        """Note the costs from now on: there is something to compute, anew or of what is kept."""
+        self._record = record, costs.before(record, kept=kept)
 
     def so_far(self, end: str = "") -> costs.Attempt:
         """What it used until now. All processes of a training do the same: one tells for them."""

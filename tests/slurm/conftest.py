@@ -76,7 +76,7 @@ def profile(
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("configuration")))
         command = [sys.executable, "-m", "nunatak", "profile", "slurm"]
         command += ["--partition", "main", "--account", "lab"]
-        command += ["--gpu-partition", "gpu", "--gres", f"gpu:{daemons.GPUS}"]
+        command += ["--gpu-partition", "gpu"]
         subprocess.run(command, cwd=project.folder, stdin=subprocess.DEVNULL, check=True)
         yield
 

@@ -1,19 +1,50 @@
-"""A training over two machines, whose processes the job starts with ``srun``."""
+"""A training on several GPUs of a machine, and over two machines by ``srun``."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from nunatak import costs
+from nunatak.commands.profile import Site
 from nunatak.tracking.steps import Step
 from tests.integration.world import Tree
+from tests.slurm.cluster import GPUS
 from tests.slurm.driver import FOUR, RUN, Driver, log, profiled
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 TRAIN = Step("train", RUN, {"method": "residual", "member": "0"})
+
+
+def untrained(tree: Tree) -> Path:
+    """The folder of the model, of which the training has left nothing."""
+    folder = tree.results / RUN / "train" / "residual" / "0"
+    tree.configure({"name": RUN, "set": FOUR})
+    tree.forget(TRAIN)
+    for name in ("last.pt", "best.pt", "loss.csv", "loss.png"):
+        (folder / name).unlink()
+    log(tree, "train", "residual", "0").unlink()
+    return folder
+
+
+def test_a_profile_with_several_gpus_trains_on_all(tree: Tree) -> None:
+    untrained(tree)
+    asked = Site("main", None, "gpu", f"gpu:{GPUS}").settings()
+    driver = Driver(tree, f"results/{TRAIN.path}.json", profile=profiled("gpus", asked))
+    driver.wait()
+    text = log(tree, "train", "residual", "0").read_text(encoding="utf-8")
+    assert "1 cores, 5400 MB, 480 min, GPU 0,1, process" in text
+    assert "Starting with 2 processes" in text
+    (job,) = driver.jobs()
+    assert job.state == "COMPLETED"
+    assert "gres/gpu=2" in job.asked
+    (attempt,) = costs.read(costs.path(tree.results, TRAIN.name))
+    assert attempt.host == job.node
+    assert attempt.gpu_seconds == pytest.approx(2 * attempt.seconds, rel=0.01)
 
 
 def test_a_training_over_two_machines(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,11 +53,7 @@ def test_a_training_over_two_machines(tree: Tree, monkeypatch: pytest.MonkeyPatc
     folder = tree.results / RUN / "train" / "residual" / "0"
     known = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     table = pd.read_csv(folder / "loss.csv")
-    tree.configure({"name": RUN, "set": FOUR})
-    tree.forget(TRAIN)
-    for name in ("last.pt", "best.pt", "loss.csv", "loss.png"):
-        (folder / name).unlink()
-    log(tree, "train", "residual", "0").unlink()
+    untrained(tree)
     asked = {"mpi": "srun", "nodes": 2, "tasks": 2, "slurm_partition": "main", "gres": None}
     name = profiled("several", {"set-resources": {"train": asked}})
     driver = Driver(tree, f"results/{TRAIN.path}.json", profile=name)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 import zarr
@@ -17,16 +21,19 @@ from click.testing import Result
 from tests.small import BASE, SOURCE, recipe
 from typer.testing import CliRunner
 
-from nunatak import dag
+from nunatak import costs, dag
 from nunatak.cli import app
 from nunatak.commands import gc
 from nunatak.commands.diff import WORDS, Difference, compare
-from nunatak.commands.status import status
+from nunatak.commands.logs import Job
+from nunatak.commands.status import Status, status
 from nunatak.commands.tree import configured, steps, which
 from nunatak.config import save, values
 from nunatak.errors import StoreError
 from nunatak.figures import block_maps
+from nunatak.life import host
 from nunatak.recipe import Recipe
+from nunatak.settle import Settled
 from nunatak.tracking.reconcile import hold
 from nunatak.tracking.steps import Step
 from nunatak.tracking.trace import Trace, physical, read_trace, write_trace
@@ -464,6 +471,111 @@ def test_status_of_an_empty_folder_is_short(root: Path) -> None:
     lines = said("status")
     assert "small/mosaic/bicubic blocks 0_0 to 1_2 (6): not made yet" in lines
     assert not any("follow" in line and "│" not in line and "┃" not in line for line in lines)
+
+
+def logged(step: Step, root: Path) -> None:
+    """Run the job of a step as its rule does, with its log."""
+    log = root / "logs" / f"{step.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    names = [word for name, value in step.names.items() for word in (f"--{name}", value)]
+    given = ["--recipe", str(root / step.run / "recipe.json"), "--results", str(root), *names]
+    with log.open("wb") as out:
+        subprocess.run([sys.executable, "-m", "nunatak", step.stage, *given], stderr=out)
+
+
+def test_a_failed_job_is_shown_with_its_message_until_its_step_is_made(root: Path) -> None:
+    step = Step("degrade", "small", {"block": "1_2"})
+    shard = root / "small/reproject/target.zarr/bed/c/1/2"
+    whole = shard.read_bytes()
+    (root / f"{step.path}.trace").unlink()
+    truncate(shard)
+    logged(step, root)
+    lines = said("status")
+    at = next(i for i, line in enumerate(lines) if line.startswith("small/degrade/coarse block"))
+    assert lines[at].startswith(f"small/degrade/coarse block 1_2: failed on {host()} at 20")
+    assert lines[at + 1] == "  results/logs/small/degrade/coarse/1_2.log"
+    assert lines[at + 2].startswith(
+        "    error: small/reproject/target/1_2: small/reproject/target.zarr/bed/c/1/2 has 100 bytes"
+    )
+    shard.write_bytes(whole)
+    logged(step, root)
+    assert not any("failed" in line for line in said("status"))
+
+
+def test_of_many_failures_few_are_shown(root: Path) -> None:
+    step = Step("evaluate", "small")
+    found = [
+        Job(step, Path("a.log"), "failed", "n1", "", None, datetime.now(), (word,))
+        for word in "abcdefghijklmno"
+    ]
+    lines = list(Status({}, [], jobs=found).last())
+    assert len([line for line in lines if "failed on n1" in line]) == 10
+    assert lines[-1] == "and 5 more jobs"
+
+
+def test_the_last_run_is_told(root: Path) -> None:
+    run = Settled(configured(Path("config/config.yaml"))[1], root, Path())
+    run.begin()
+    assert "is at work" in said("status")[0]
+    run.end(well=False)
+    assert "ended with failed jobs at" in said("status")[0]
+    run.end(well=True)
+    assert "ended well at" in said("status")[0]
+
+
+def test_a_run_that_was_killed_is_told(root: Path) -> None:
+    run = """
+import sys, time
+from pathlib import Path
+from nunatak.settle import Settled
+Settled({}, Path("results"), Path()).begin()
+print("begun", flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", run], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert "is at work" in said("status")[0]
+        process.kill()
+    assert "was broken off" in said("status")[0]
+
+
+def test_costs_are_summed_by_stage_and_a_job_that_is_kept_costs_nothing(root: Path) -> None:
+    for step in dag.steps(recipe()):
+        record = costs.path(root, step.name)
+        took = costs.Attempt("n1", "", 36.0, 72.0, 18.0, 100.0, costs.MADE)
+        failed = costs.Attempt("n1", "", 3.6, 3.6, 0.0, 900.0, "failed")
+        costs.write(record, [failed, took] if step.names.get("block") == "1_2" else [took])
+    before = {path: path.read_bytes() for path in root.glob("benchmarks/**/*") if path.is_file()}
+    tif = root / "small/publish/bicubic.tif"
+    tif.unlink()
+    tif.hardlink_to(root / "small/publish/.kept/bicubic.tif")
+    logged(Step("degrade", "small", {"block": "1_2"}), root)
+    assert "kept" in (root / "logs/small/degrade/coarse/1_2.log").read_text(encoding="utf-8")
+    assert all(path.read_bytes() == text for path, text in before.items())
+    lines = said("costs", "--csv", "costs.csv")
+    rows = pd.read_csv("costs.csv").set_index(["run", "stage"])
+    degrade = rows.loc["small", "degrade"]
+    assert tuple(degrade[["steps", "jobs", "peak_mib"]]) == (6, 7, 900)
+    assert degrade["hours"] == pytest.approx(0.061)
+    assert degrade["core_hours"] == pytest.approx(0.121)
+    assert degrade["gpu_hours"] == pytest.approx(0.03)
+    shards = root.glob("small/degrade/coarse.zarr/bed/c/*/*")
+    assert degrade["written_bytes"] == sum(shard.stat().st_size for shard in shards)
+    files = [path for path in (root / "small/degrade").rglob("*") if path.is_file()]
+    assert degrade["disk_bytes"] == sum(path.stat().st_size for path in files)
+    published = rows.loc["small", "publish"]
+    assert published["disk_bytes"] < 1.5 * published["written_bytes"]
+    assert rows.loc["(shared)", "download"]["steps"] == 1
+    made = dag.steps(recipe())
+    again = sum(step.names.get("block") == "1_2" for step in made)
+    assert lines[-1].split()[:3] == ["all", str(len(made)), str(len(made) + again)]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_step_without_a_record_is_told(root: Path) -> None:
+    costs.path(root, "small/tile").unlink()
+    assert said("costs")[-1].startswith("of 1 steps no job left a record")
 
 
 @pytest.mark.parametrize(

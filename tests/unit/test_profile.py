@@ -13,6 +13,7 @@ import yaml
 
 from nunatak.commands.profile import TEMPLATE, Site, check, home, offers, write
 from nunatak.errors import ConfigError
+from nunatak.resources import memory, training
 
 OFFERED = {"main": {"(null)"}, "gpu": {"gpu:a100:4", "gpu:v100:2"}}
 
@@ -101,6 +102,24 @@ def test_steps_of_one_submission_go_to_one_partition() -> None:
     rules = Site("main", None, "gpu", "gpu:2", gpu_infer=True).settings()["set-resources"]
     assert rules["infer"] == {"slurm_partition": "'gpu'", "gres": "'gpu:2'"}
     assert rules["mosaic"] == {"slurm_partition": "'gpu'"}
+
+
+@pytest.mark.parametrize(
+    ("gres", "asked"),
+    [
+        ("gpu:4", {"processes": 4, "mem_mb": "10400 * attempt"}),
+        ("gpu:a100:2", {"processes": 2, "mem_mb": "5400 * attempt"}),
+        ("gpu:1", {}),
+        ("gpu:a100", {}),
+        ("fast:2", {}),
+    ],
+)
+def test_a_training_gets_a_process_for_each_gpu_and_its_memory(
+    gres: str, asked: dict[str, object]
+) -> None:
+    train = Site("main", None, "gpu", gres, gpu_infer=True).settings()["set-resources"]["train"]
+    assert {key: train.get(key) for key in ("processes", "mem_mb") if key in train} == asked
+    assert training(1) == memory("train", None)
 
 
 def test_a_profile_of_ones_own_is_kept(

@@ -17,6 +17,7 @@ import rasterio
 import yaml
 
 from nunatak import dag
+from nunatak.commands.profile import Site, write
 from nunatak.config import load, merge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,6 +135,33 @@ def test_a_changed_value_runs_again_what_reads_it(
     finished: Path, change: dict[str, Any], expected: dict[str, int]
 ) -> None:
     assert jobs(snakemake(finished, configuration(**change), "-n").stdout) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        ((), "exec python -m nunatak train .* --processes 4 "),
+        (
+            ("mpi=srun", "nodes=2", "tasks=8", "tasks_per_node=4", "cpus_per_task=2"),
+            "exec srun --nodes=2 --ntasks-per-node=4 --cpus-per-task=2 .* --launcher srun ",
+        ),
+    ],
+)
+def test_a_profile_with_several_gpus_trains_on_all(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    command: str,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    write(Site("main", "lab", "gpu", "gpu:a100:4"), tmp_path)
+    longer = configuration(methods={"residual": {"train": {"lr": 0.002}}})
+    given = ["-n", "-p", "--profile", str(tmp_path)]
+    given += ["--set-resources", *(f"train:{option}" for option in options)] if options else []
+    told = snakemake(finished, longer, *given).stdout
+    assert re.search(rf"'\d+ cores, 10400 MB, 480 min' {command}", told), told
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from nunatak import dag
-from nunatak.commands.tree import held, product, steps, which
+from nunatak.commands.tree import held, product, size, steps, which
 from nunatak.recipe import Recipe
 
 _STORES = ("reproject/*", "degrade/*", "infer/*/*", "mosaic/*")
@@ -135,17 +135,7 @@ def _leftovers(folder: Path, taken: set[Path], *, deep: bool) -> Iterator[Path]:
 def sizes(found: Iterable[Waste]) -> list[int]:
     """Bytes of each on the disk; a file of several links counts once."""
     seen: set[tuple[int, int]] = set()
-    return [sum(_size(path, seen) for path in waste.paths) for waste in found]
-
-
-def _size(path: Path, seen: set[tuple[int, int]]) -> int:
-    total = 0
-    for file in path.rglob("*") if path.is_dir() else (path,):
-        stat = file.lstat()
-        if not file.is_dir() and (stat.st_dev, stat.st_ino) not in seen:
-            seen.add((stat.st_dev, stat.st_ino))
-            total += stat.st_size
-    return total
+    return [sum(size(path, seen) for path in waste.paths) for waste in found]
 
 
 def remove(root: Path, found: Iterable[Waste]) -> None:

@@ -101,9 +101,8 @@ def judged(step: Step, log: Path, text: str, last: float, *, at_work: bool) -> J
     at_work
         As in `jobs`.
     """
-    begun, end = _ON.search(text), None
-    for end in _END.finditer(text):
-        pass
+    begun = _ON.search(text)
+    end = next(reversed([*_END.finditer(text)]), None)
     if _KEPT.search(text) or (end and end["word"] == "used"):
         return None
     moment = datetime.fromtimestamp(last).astimezone()

@@ -15,6 +15,7 @@ import yaml
 
 from nunatak.errors import ConfigError
 from nunatak.provenance import write_text
+from nunatak.resources import training
 
 # Two minutes before the limit, so that a training saves what it has.
 _SIGNAL = "--signal=TERM@120"
@@ -30,7 +31,8 @@ class Site:
     partition, account
         Of every job.
     gpu_partition, gres
-        Of jobs that train; gres as SLURM writes it, ``gpu:1`` or ``gpu:a100:2``.
+        Of jobs that train; gres as SLURM writes it, ``gpu:1`` or ``gpu:a100:2``. A training runs
+        one process on each GPU.
     gpu_infer
         Whether jobs that infer use a GPU too.
     """
@@ -50,9 +52,18 @@ class Site:
         if self.gpu_infer:
             # All steps of a group are one submission: to one partition.
             rules |= {"infer": gpu, "mosaic": {"slurm_partition": self.gpu_partition}}
-        found = {rule: _literal(asked) for rule, asked in rules.items()}
+        found: dict[str, dict[str, Any]] = {r: _literal(asked) for r, asked in rules.items()}
+        found["train"] |= _processes(gres or "")
         made = {"default-resources": _literal(usual), "set-resources": found}
         return {key: value for key, value in made.items() if value}
+
+
+def _processes(gres: str) -> dict[str, Any]:
+    """What a training asks for besides several GPUs: a process for each, and its memory."""
+    name, _, count = _parsed(gres)
+    if name != "gpu" or count == 1:
+        return {}
+    return {"processes": count, "mem_mb": f"{training(count)} * attempt"}
 
 
 def _literal(values: Mapping[str, str | None]) -> dict[str, str]:

@@ -97,6 +97,17 @@ def which(blocks: Collection[str]) -> str:
     return f"{len(names)} blocks between {top}_{left} and {bottom}_{right}"
 
 
+def size(path: Path, seen: set[tuple[int, int]]) -> int:
+    """Bytes of a file or of a folder's files; a file of several links, told by ``seen``, once."""
+    total = 0
+    for file in path.rglob("*") if path.is_dir() else (path,):
+        stat = file.lstat()
+        if not file.is_dir() and (stat.st_dev, stat.st_ino) not in seen:
+            seen.add((stat.st_dev, stat.st_ino))
+            total += stat.st_size
+    return total
+
+
 def configured(configfile: Path) -> tuple[Config, dict[str, Recipe]]:
     """The configuration and its recipes, as Snakemake reads them in this folder."""
     return load(read_yaml(configfile), Path("config"))
