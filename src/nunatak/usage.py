@@ -29,7 +29,7 @@ class Usage:
 
     def __init__(self, processes: int = 1, nodes: int = 1) -> None:
         self.processes, self.nodes, self.since = processes, nodes, now()
-        self._begun = time.monotonic() - age()
+        self._begun = time.monotonic() - (age() or 0.0)
         self._record: tuple[Path, list[costs.Attempt]] | None = None
 
     def computing(self, record: Path, *, kept: bool = False) -> None:
