@@ -54,12 +54,6 @@ def read(file: Path) -> list[Attempt]:
         return []
 
 
-def before(file: Path, *, kept: bool = False) -> list[Attempt]:
-    """What a job adds to: all attempts since the step was last made, or if that is kept, all."""
-    found = read(file)
-    return [] if found and found[-1].end == MADE and not kept else found
-
-
 def write(file: Path, attempts: Sequence[Attempt]) -> None:
     """Write the record of a step."""
     text = json.dumps([asdict(each) for each in attempts], indent=1)

@@ -112,12 +112,11 @@ def run(
         reason, expected = _reason(step, recipe, tracker)
         if not reason:
             return False
-        record = costs.path(root, step.name)
-        usage.computing(record)
+        usage.computing(costs.path(root, step.name))
         _say(f"computing {step.path}: {reason}")
         tracker.forget(step.path, trace=True)
         if _compute(step, recipe, tracker, expected, work).get("frozen"):
-            usage.computing(record, kept=True)
+            usage.keeps()
     _say(f"computed {step.path}")
     return True
 

@@ -30,11 +30,19 @@ class Usage:
     def __init__(self, processes: int = 1, nodes: int = 1) -> None:
         self.processes, self.nodes, self.since = processes, nodes, now()
         self._begun = time.monotonic() - (age() or 0.0)
-        self._record: tuple[Path, list[costs.Attempt]] | None = None
+        self._record: Path | None = None
+        self._earlier: list[costs.Attempt] = []
+        self._anew = False
 
-    def computing(self, record: Path, *, kept: bool = False) -> None:
-        """Note the costs from now on: there is something to compute, anew or of what is kept."""
-        self._record = record, costs.before(record, kept=kept)
+    def computing(self, record: Path) -> None:
+        """Note the costs from now on, with those of attempts since the step was last made."""
+        self._earlier = costs.read(record)
+        self._anew = bool(self._earlier) and self._earlier[-1].end == costs.MADE
+        self._record = record
+
+    def keeps(self) -> None:
+        """Note the costs of what was there before as well: it was not made anew."""
+        self._anew = False
 
     def so_far(self, end: str = "") -> costs.Attempt:
         """What it used until now. All processes of a training do the same: one tells for them."""
@@ -64,8 +72,8 @@ class Usage:
         if stat.S_ISREG(os.fstat(_LOG).st_mode):
             os.utime(_LOG)
         if self._record is not None:
-            path, others = self._record
-            costs.write(path, [*others, self.so_far(end)])
+            earlier = [] if self._anew else self._earlier
+            costs.write(self._record, [*earlier, self.so_far(end)])
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -20,23 +19,15 @@ STEP = Step("infer", "six", {"method": "bicubic", "member": "0", "block": "2_3"}
 PRODUCT = "six/infer/bicubic/0"
 
 
-def status(tree: Tree) -> list[str]:
-    if not (tree.folder / "config").exists():
-        shutil.copytree(tree.project.folder / "config", tree.folder / "config")
-    told = tree.nunatak("status", "--configfile", "config.yaml")
-    assert told.returncode == 0, told.stdout
-    return told.stdout.splitlines()
-
-
 def test_a_job_that_fails_is_told_until_it_succeeds(finished: Tree, tmp_path: Path) -> None:
     tree = finished.copy(tmp_path / "six")
-    assert any("ended well" in line for line in status(tree))
+    assert any("ended well" in line for line in tree.status())
     shard = tree.results / "six/degrade/coarse.zarr/bed/c/2/3"
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     tree.forget(STEP)
     assert tree.run().returncode == 1
-    lines = status(tree)
+    lines = tree.status()
     assert "ended with failed jobs" in lines[0]
     assert lines[1].startswith(f"{PRODUCT} block 2_3: failed on ")
     assert lines[2] == f"  results/logs/{PRODUCT}/2_3.log"
@@ -46,7 +37,7 @@ def test_a_job_that_fails_is_told_until_it_succeeds(finished: Tree, tmp_path: Pa
     )
     shard.write_bytes(whole)
     assert tree.run().returncode == 0
-    run, rest = status(tree)
+    run, rest = tree.status()
     assert "ended well" in run
     assert rest.startswith("everything is done")
 
@@ -67,14 +58,14 @@ def test_jobs_of_a_run_that_is_killed(finished: Tree, tmp_path: Path) -> None:
         process_group=0,
     ) as run:
         end = time.monotonic() + 60
-        while not any("running on" in line for line in status(tree)):
+        while not any("running on" in line for line in tree.status()):
             assert run.poll() is None
             assert time.monotonic() < end
-        lines = status(tree)
+        lines = tree.status()
         os.killpg(run.pid, signal.SIGKILL)
     assert "is at work" in lines[0]
     assert lines[1].startswith(f"{PRODUCT} block 2_3: running on ")
     assert lines[3] == f"    computing {STEP.path}: not made yet"
-    lines = status(tree)
+    lines = tree.status()
     assert "was broken off" in lines[0]
     assert lines[1].startswith(f"{PRODUCT} block 2_3: ended without a word on ")

@@ -221,6 +221,14 @@ class Tree:
             text=True,
         )
 
+    def status(self) -> list[str]:
+        """What `nunatak status` says."""
+        config = self.folder / "config"
+        shutil.copytree(self.project.folder / "config", config, dirs_exist_ok=True)
+        told = self.nunatak("status", "--configfile", "config.yaml")
+        assert told.returncode == 0, told.stdout
+        return told.stdout.splitlines()
+
     def told(self, pattern: re.Pattern[str]) -> list[str]:
         """The steps of which the logs of the last run tell something."""
         logs = (p.read_text(encoding="utf-8") for p in self.results.glob("logs/**/*.log"))

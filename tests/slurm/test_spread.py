@@ -12,7 +12,7 @@ from nunatak import costs
 from nunatak.commands.profile import Site
 from nunatak.tracking.steps import Step
 from tests.integration.world import Tree
-from tests.slurm.cluster import GPUS
+from tests.slurm.cluster import GPU_NODE, GPUS
 from tests.slurm.driver import FOUR, RUN, Driver, log, profiled
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -35,6 +35,10 @@ def test_a_profile_with_several_gpus_trains_on_all(tree: Tree) -> None:
     untrained(tree)
     asked = Site("main", None, "gpu", f"gpu:{GPUS}").settings()
     driver = Driver(tree, f"results/{TRAIN.path}.json", profile=profiled("gpus", asked))
+    driver.until(lambda: driver.computing(TRAIN), "a training")
+    run, told, *_ = tree.status()
+    assert "is at work" in run
+    assert told.startswith(f"{RUN}/train/residual/0: running on {GPU_NODE}, SLURM job ")
     driver.wait()
     text = log(tree, "train", "residual", "0").read_text(encoding="utf-8")
     assert "1 cores, 5400 MB, 480 min, GPU 0,1, process" in text

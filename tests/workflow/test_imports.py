@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nunatak.tracking.steps import PATHS, STAGES, Step
+
 SRC = Path(__file__).resolve().parents[2] / "src" / "nunatak"
 RULES = SRC.parents[1] / "workflow" / "rules"
 MODULES = sorted(SRC.rglob("*.py"))
@@ -112,3 +114,12 @@ def test_one_noun_everywhere() -> None:
         assert f"python -m nunatak {stage} " in rule
         for directive in ("log:", "benchmark:", "conda:", "message:", "shell:"):
             assert directive in rule, f"{stage} lacks {directive}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_logs_and_benchmarks_are_named_as_steps(stage: str) -> None:
+    rule = (RULES / f"{stage}.smk").read_text(encoding="utf-8")
+    names = {name: f"{{{name}}}" for name in re.findall(r"{(\w+)}", PATHS[stage])}
+    name = Step(stage, names.pop("run", ""), names).name.replace("{", "{{").replace("}", "}}")
+    assert f'f"{{RESULTS}}/logs/{name}.log"' in rule
+    assert f'f"{{RESULTS}}/benchmarks/{name}.tsv"' in rule
