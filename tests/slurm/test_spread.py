@@ -36,9 +36,10 @@ def test_a_profile_with_several_gpus_trains_on_all(tree: Tree) -> None:
     asked = Site("main", None, "gpu", f"gpu:{GPUS}").settings()
     driver = Driver(tree, f"results/{TRAIN.path}.json", profile=profiled("gpus", asked))
     driver.until(lambda: driver.computing(TRAIN), "a training")
-    run, told, *_ = tree.status()
-    assert "is at work" in run
-    assert told.startswith(f"{RUN}/train/residual/0: running on {GPU_NODE}, SLURM job ")
+    run, told, where, *_ = tree.status()
+    assert "at work" in run
+    assert told == f"{RUN}/train/residual/0: running"
+    assert where.startswith(f"  on {GPU_NODE}, SLURM job ")
     driver.wait()
     text = log(tree, "train", "residual", "0").read_text(encoding="utf-8")
     assert "1 cores, 5400 MB, 480 min, GPU 0,1, process" in text

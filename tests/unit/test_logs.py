@@ -138,7 +138,7 @@ def test_slurm_is_told() -> None:
     found = judge(line)
     assert found is not None
     assert (found.host, found.slurm, found.said) == ("n3", "17", ("no",))
-    assert "failed on n3, SLURM job 17 at " in next(logs.lines([found]))
+    assert [*logs.lines([found])][1].startswith("  on n3, SLURM job 17, at 20")
 
 
 def test_of_a_long_log_the_begin_and_the_end_are_read(tmp_path: Path) -> None:
@@ -164,5 +164,6 @@ def test_jobs_of_one_product_that_ended_alike_are_told_together() -> None:
     one, other = logs.groups(jobs)
     assert [job.step.names["block"] for job in one + other] == ["0_1", "0_0", "1_0"]
     told = list(logs.lines(one))
-    assert told[0].startswith("small/infer/net/0 blocks 0_0, 0_1: failed on n1 at ")
-    assert told[1:] == ["  of block 0_1 0_1.log", "    full 0_1"]
+    assert told[0] == "small/infer/net/0 blocks 0_0, 0_1: failed"
+    assert told[1].startswith("  block 0_1, on n1, at 20")
+    assert told[2:] == ["  0_1.log", "    full 0_1"]

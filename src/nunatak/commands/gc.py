@@ -56,8 +56,8 @@ def find(root: Path, recipes: Mapping[str, Recipe]) -> list[Waste]:
     taken = {path for waste in found for path in waste.paths}
     found += [
         Waste(f"{path.relative_to(root)}: left by a job that was killed", (path,))
-        for folder in (root / "download", *(root / name for name in recipes))
-        for path in _leftovers(folder, taken, deep=folder.name in recipes)
+        for folder in (root / "download", *(root / name for name in ("benchmarks", *recipes)))
+        for path in _leftovers(folder, taken, deep=folder.name != "download")
     ]
     return [kept for waste in found if (kept := _within(root, waste)).paths]
 

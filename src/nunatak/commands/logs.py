@@ -21,6 +21,7 @@ _ON = re.compile(
 )
 _END = re.compile(r"^(?P<word>used|failed after|stopped after) .* MiB$", re.MULTILINE)
 _KEPT = re.compile(r"^kept ", re.MULTILINE)
+TIME, LOST = "%Y-%m-%d %H:%M:%S", "ended without a word"
 _WORDS = {"failed after": FAILED, "stopped after": STOPPED}
 _HEAD, _TAIL = 1 << 12, 1 << 16
 _LINES, _WIDTH = 6, 300
@@ -148,21 +149,19 @@ def groups(found: Iterable[Job]) -> Iterator[list[Job]]:
 
 
 def lines(group: list[Job]) -> Iterator[str]:
-    """A group in words: what, where and when; then what the last of them said, and its log."""
+    """A group in words: what and how; then of its last job where, when, its log and its end."""
     job = group[0]
     blocks = [each.step.names["block"] for each in group if "block" in each.step.names]
-    yield f"{product(job.step)}{f' {which(blocks)}' if blocks else ''}: {_how(job)}"
-    told = f"of block {job.step.names['block']}" if len(blocks) > 1 else ""
-    yield f"  {' '.join(filter(None, (told, str(job.log))))}"
+    how = f"{LOST}, killed?" if job.state == KILLED else job.state
+    yield f"{product(job.step)}{f' {which(blocks)}' if blocks else ''}: {how}"
+    block = f"block {job.step.names['block']}" if len(blocks) > 1 else ""
+    where = f"on {job.where}" if job.where else ""
+    yield f"  {', '.join(filter(None, (block, where, _when(job))))}"
+    yield f"  {job.log}"
     yield from (f"    {line}" for line in job.said)
 
 
-def _how(job: Job) -> str:
-    since = f"{job.since:%Y-%m-%d %H:%M:%S}" if job.since else ""
-    on = f" on {job.where}" if job.where else ""
-    last = f"{job.last:%Y-%m-%d %H:%M:%S}"
+def _when(job: Job) -> str:
     if job.state == RUNNING:
-        return f"running{on}{f' since {since}' if since else ', no word yet'}"
-    if job.state == KILLED:
-        return f"ended without a word{on}, killed? last sign of life {last}"
-    return f"{job.state}{on} at {last}"
+        return f"since {job.since:{TIME}}" if job.since else "no word yet"
+    return f"{'last sign of life' if job.state == KILLED else 'at'} {job.last:{TIME}}"

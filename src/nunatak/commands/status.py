@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from nunatak import settle
-from nunatak.commands.logs import STATES, Job, groups, jobs, lines
+from nunatak.commands.logs import STATES, TIME, Job, groups, jobs, lines
 from nunatak.commands.tree import product, which
 from nunatak.recipe import Recipe
 from nunatak.tracking.reconcile import Finding
@@ -95,14 +95,13 @@ def status(recipes: Mapping[str, Recipe], root: Path, data: Path) -> Status:
 
 def _run(run: settle.Run, *, at_work: bool) -> str:
     since = datetime.fromisoformat(run.since).astimezone()
-    which = f"of {since:%Y-%m-%d %H:%M:%S} on {run.host} (process {run.process})"
+    named = f"run of {since:{TIME}} on {run.host}"
     if at_work:
-        return f"the run {which} is at work"
+        return f"{named}: at work, process {run.process}"
     if not run.until:
-        return f"the run {which} was broken off: its jobs on other hosts may go on"
+        return f"{named}: broken off; its jobs may go on"
     until = datetime.fromisoformat(run.until).astimezone()
-    how = "well" if run.well else "with failed jobs"
-    return f"the run {which} ended {how} at {until:%H:%M:%S}"
+    return f"{named}: ended {'well' if run.well else 'with failed jobs'} at {until:%H:%M:%S}"
 
 
 def _told(findings: Iterable[Finding]) -> list[str]:
