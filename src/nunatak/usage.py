@@ -45,17 +45,24 @@ class Usage:
         self._anew = False
 
     def so_far(self, end: str = "") -> costs.Attempt:
-        """What it used until now. All processes of a training do the same: one tells for them."""
+        """What it used until now, with processes that it started and that are over.
+
+        All processes of a training do the same: the first tells for them.
+        """
         mine = resource.getrusage(resource.RUSAGE_SELF)
+        started = resource.getrusage(resource.RUSAGE_CHILDREN)
+        busy = (mine.ru_utime + mine.ru_stime) * self.processes
+        if self.processes == 1:
+            busy += started.ru_utime + started.ru_stime
         unit = 1 << (20 if sys.platform == "darwin" else 10)
         seconds = time.monotonic() - self._begun
         return costs.Attempt(
             host(),
             self.since,
             round(seconds, 2),
-            round((mine.ru_utime + mine.ru_stime) * self.processes, 2),
+            round(busy, 2),
             round(seconds * self._gpus(), 2),
-            round(mine.ru_maxrss / unit),
+            round(max(mine.ru_maxrss, started.ru_maxrss) / unit),
             end,
         )
 
@@ -80,8 +87,8 @@ class Usage:
 def used(processes: int = 1, nodes: int = 1) -> Iterator[Usage]:
     """Say on stderr where a job runs and what it was given, and at its end what it used.
 
-    Seconds of a core and the peak are of the process alone; beside it, on a cluster, stand two
-    Snakemakes.
+    Seconds of a core are those of the process and of workers that it started here, the peak is that
+    of the largest of them; beside them, on a cluster, stand two Snakemakes.
     """
     usage = Usage(processes, nodes)
     _say(f"on {', '.join(given())}, process {os.getpid()}, since {usage.since}")
