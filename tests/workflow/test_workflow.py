@@ -139,11 +139,11 @@ def test_a_changed_value_runs_again_what_reads_it(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "command"),
+    ("asked", "command"),
     [
-        ((), "exec python -m nunatak train .* --processes 4 "),
+        ({}, "exec python -m nunatak train .* --processes 4 "),
         (
-            ("mpi=srun", "nodes=2", "tasks=8", "tasks_per_node=4", "cpus_per_task=2"),
+            {"mpi": "srun", "nodes": 2, "tasks": 8, "tasks_per_node": 4, "cpus_per_task": 2},
             "exec srun --nodes=2 --ntasks-per-node=4 --cpus-per-task=2 .* --launcher srun ",
         ),
     ],
@@ -152,15 +152,16 @@ def test_a_profile_with_several_gpus_trains_on_all(
     finished: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    options: tuple[str, ...],
+    asked: dict[str, Any],
     command: str,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    write(Site("main", "lab", "gpu", "gpu:a100:4"), tmp_path)
+    path = write(Site("main", "lab", "gpu", "gpu:a100:4"), tmp_path)
+    profile = yaml.safe_load(path.read_text(encoding="utf-8"))
+    profile["set-resources"]["train"] |= asked
+    path.write_text(yaml.safe_dump(profile), encoding="utf-8")
     longer = configuration(methods={"residual": {"train": {"lr": 0.002}}})
-    given = ["-n", "-p", "--profile", str(tmp_path)]
-    given += ["--set-resources", *(f"train:{option}" for option in options)] if options else []
-    told = snakemake(finished, longer, *given).stdout
+    told = snakemake(finished, longer, "-n", "-p", "--profile", str(tmp_path)).stdout
     assert re.search(rf"'\d+ cores, 10400 MB, 480 min' {command}", told), told
 
 
