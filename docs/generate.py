@@ -20,12 +20,14 @@ from typer.models import ArgumentInfo
 
 from nunatak import registry
 from nunatak.cli import app
+from nunatak.commands.people import people
 from nunatak.config import schemas
 from nunatak.registry import Registry
 from nunatak.sources.catalogue import load_sources
 
 DOCS = Path(__file__).resolve().parent
 CATALOGUE = DOCS.parent / "config" / "sources.yaml"
+COMMANDS = (*app.registered_commands, *people.registered_commands)
 NOTE = "<!-- Written by docs/generate.py; do not edit. -->"
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 KINDS: dict[str, tuple[Registry, str]] = {
@@ -209,7 +211,11 @@ def cli() -> str:
         " in a few lines and gives exit status 1. `train` gives 75 when it was asked to stop before"
         " its end; the same command goes on from there.",
     ]
-    parts += [command(c.callback) for c in app.registered_commands if c.callback]
+    parts += [
+        command(c.callback)
+        for c in (*app.registered_commands, *people.registered_commands)
+        if c.callback
+    ]
     return "\n\n".join(parts) + "\n"
 
 

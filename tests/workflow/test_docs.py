@@ -85,7 +85,7 @@ def test_commands_name_what_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.M))
     rules = {path.stem for path in (ROOT / "workflow" / "rules").glob("*.smk")}
-    stages = {c.callback.__name__ for c in GENERATED["app"].registered_commands}
+    stages = {c.callback.__name__ for c in GENERATED["COMMANDS"]}
     for words in commands(page):
         if words[:1] == ["make"]:
             assert set(words[1:]) <= targets, words
