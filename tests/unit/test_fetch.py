@@ -22,7 +22,8 @@ from tests.servers import Page, Server, ftp, http
 from nunatak.errors import SourceError
 from nunatak.source import File, Source
 from nunatak.sources import disk, earthdata, transport
-from nunatak.sources.fetch import SYNTHETIC, digest_folder, fetch, place, sha256
+from nunatak.sources.fetch import digest_folder, fetch, sha256
+from nunatak.sources.places import SYNTHETIC, place
 from nunatak.stages.download import fetched
 
 DATA = bytes(range(256)) * 4096

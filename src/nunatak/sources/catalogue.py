@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nunatak.errors import ConfigError, SourceError
 from nunatak.source import Name, Source
-from nunatak.sources.fetch import place
+from nunatak.sources.places import place
 from nunatak.validation import explain, read_yaml
 
 __all__ = ["load_sources", "local_paths", "read_yaml"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pooch
 from blake3 import blake3
@@ -12,11 +12,11 @@ from blake3 import blake3
 from nunatak.errors import SourceError
 from nunatak.provenance import feed, fsync_folder
 from nunatak.source import File
-from nunatak.sources.archive import bare_name, extract
+from nunatak.sources.archive import extract
 from nunatak.sources.disk import DiskFullError
+from nunatak.sources.places import SYNTHETIC, archive_place, local_place, place
 from nunatak.sources.transport import Transfer
 
-SYNTHETIC = Path("synthetic")
 _BY_HAND = "compare the file with its provider's; correct sha256 and bytes, or remove the file"
 
 
@@ -71,7 +71,7 @@ def fetch(
     if _is_right(target, file):
         return target
     if local:
-        archive = _local(file.url, data_root)
+        archive = local_place(file.url, data_root)
         check(archive, File(url=file.url))
         _extract(archive, file, target)
         return target
@@ -85,44 +85,6 @@ def fetch(
         except SourceError as failure:
             failures.append(failure)
     raise _all(failures)
-
-
-def place(file: File, folder: Path, data_root: Path) -> Path:
-    """Where a file lies once it is there: in ``folder``, or in place for a local file.
-
-    Parameters
-    ----------
-    file
-        The file.
-    folder
-        Where fetched files and members of archives go.
-    data_root
-        The folder that relative ``file:`` URLs start from.
-
-    Returns
-    -------
-    Path
-        The path, whether or not it exists; ``Path("synthetic")`` if there is no file.
-
-    Raises
-    ------
-    SourceError
-        If the URL names no file or leaves the data root, or the member leaves the folder.
-    """
-    scheme = urlsplit(file.url).scheme
-    if scheme == "synthetic":
-        return SYNTHETIC
-    if file.member:
-        return folder / bare_name(file.member)
-    return _local(file.url, data_root) if scheme == "file" else archive_place(file, folder)
-
-
-def archive_place(file: File, folder: Path) -> Path:
-    """Where what is downloaded goes: the file itself, or the archive of a member."""
-    name = PurePosixPath(unquote(urlsplit(file.url).path)).name
-    if name in ("", "..") or "\\" in name or "\0" in name:
-        raise SourceError(f"{file.url} names no file", "an address that ends in a file name")
-    return folder / name
 
 
 def check(path: Path, file: File) -> None:
@@ -186,15 +148,6 @@ def _is_right(target: Path, file: File) -> bool:
         except SourceError:
             target.unlink()
     return target.is_file()
-
-
-def _local(url: str, data_root: Path) -> Path:
-    path = Path(unquote(urlsplit(url).path))
-    if path.is_absolute():
-        return path
-    if ".." in path.parts or path == Path():
-        raise SourceError(f"{url} leaves the data root", "a path below it, or an absolute one")
-    return data_root / path
 
 
 def _from(url: str, file: File, target: Path, auth: str, attempts: int, base_delay: float) -> None:

@@ -9,7 +9,8 @@ from nunatak.products import Results
 from nunatak.provenance import digest_file, digest_json
 from nunatak.source import File, Source
 from nunatak.sources.catalogue import local_paths
-from nunatak.sources.fetch import SYNTHETIC, archive_place, digest_folder, fetch, sha256
+from nunatak.sources.fetch import digest_folder, fetch, sha256
+from nunatak.sources.places import SYNTHETIC, archive_place
 
 
 def download(results: Results, key: str, data: Path) -> dict[str, Any]:
