@@ -1,8 +1,10 @@
 # make demo   set up and map the synthetic world: results/bed
 # make test   set up and run the tests
 # make test-slurm  run the tests that start a SLURM cluster; as root, with SLURM's packages
+# make test-conda  run the tests that make conda environments
+# make pins   solve envs/*.yaml and write exact versions beside them
 # make check  formatters, linters, types, import directions
-# make generate  schemas and reference pages from the models
+# make generate  schemas and reference pages from the models; envs/Dockerfile
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -11,7 +13,7 @@ READY = $(VENV)/.ready
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-slurm check generate clean
+.PHONY: demo test test-slurm test-conda pins check generate clean
 
 demo: $(READY)
 	$(BIN)/snakemake --cores $(CORES)
@@ -19,10 +21,16 @@ demo: $(READY)
 	@echo "Look at results/bed/evaluate/*.png and results/bed/publish/*.tif"
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m 'not slurm'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) -m 'not slurm and not conda'
 
 test-slurm: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/slurm
+
+test-conda: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/conda
+
+pins: $(READY)
+	$(BIN)/python envs/pin.py
 
 check: $(READY)
 	$(BIN)/ruff check
@@ -35,6 +43,7 @@ check: $(READY)
 generate: $(READY)
 	$(BIN)/python -m nunatak schema
 	$(BIN)/python docs/generate.py
+	PATH="$(CURDIR)/tests/conda/bin:$$PATH" $(BIN)/snakemake --containerize --quiet > envs/Dockerfile
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

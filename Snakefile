@@ -27,6 +27,13 @@ include: "workflow/rules/publish.smk"
 include: "workflow/rules/evaluate.smk"
 
 
+# When all rules are known: what jobs are told, and what is done.
+ENVIRONMENTS = environments()
+shell.prefix(
+    f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}} {setting(ENVIRONMENTS)}; "
+)
+SETTLED = Settled(RECIPES, Path(RESULTS), Path(DATA), ENVIRONMENTS) if MAIN else None
+
 # Snakemake looks a second time at every job behind a checkpoint, even if none waits for it.
 for gate in ("scan", "tile"):
     workflow.get_rule(gate).is_checkpoint = bool(SETTLED) and SETTLED.waits(gate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from nunatak import costs
 from nunatak.errors import ConfigError
 from nunatak.provenance import digest_json
 from nunatak.sources.disk import room
+from nunatak.tracking.environment import told
 from nunatak.tracking.steps import STAGES, Step
 from nunatak.tracking.trace import Trace, physical, read_trace, write_trace
 from nunatak.tracking.tracker import Tracker
@@ -51,6 +53,9 @@ def _reason(step: Step, recipe: Path, tracker: Tracker) -> tuple[str, dict[str, 
     trace = read_trace(tracker.root, step.path)
     reason = tracker.why(trace, expected)
     if trace is not None and not reason:
+        identity = told().get(step.stage, trace.identity)
+        if identity != trace.identity:
+            write_trace(tracker.root, step.path, replace(trace, identity=identity))
         tracker.restore(step.path, trace)
         _say(f"kept {step.path}: nothing that it follows from changed")
     return reason, expected
@@ -133,7 +138,12 @@ def _compute(
     manifest = work(Results(saved(recipe), tracker.root, ledger), digest_json(expected))
     files = physical(tracker.root, ledger.files)
     trace = Trace(
-        **expected, reads=ledger.reads, files=files, links=ledger.links, manifest=manifest
+        **expected,
+        reads=ledger.reads,
+        files=files,
+        links=ledger.links,
+        manifest=manifest,
+        identity=told().get(step.stage, ""),
     )
     write_trace(tracker.root, step.path, trace)
     tracker.restore(step.path, trace)

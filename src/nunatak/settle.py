@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -83,15 +83,23 @@ class Settled:
         The results root.
     data
         The folder that ``file:`` URLs are relative to.
+    identities
+        What the environments of stages are made of, if they have environments of their own.
     """
 
-    def __init__(self, recipes: Mapping[str, Recipe], root: Path, data: Path) -> None:
-        self.recipes, self.root, self.data = recipes, root, data
+    def __init__(
+        self,
+        recipes: Mapping[str, Recipe],
+        root: Path,
+        data: Path,
+        identities: Mapping[str, str] | None = None,
+    ) -> None:
+        self.recipes, self.root = recipes, root
+        self.data, self.identities = data, identities
         self.lock = hold(root)
         self._values = {name: values(recipe) for name, recipe in recipes.items()}
         self._steps = steps(recipes.values())
-        found = reconcile(self._values, self._steps, root, data=data, change=self.lock is not None)
-        self._open = {finding.step.path for finding in found}
+        self._open = {finding.step.path for finding in self._reconcile(self.lock is not None)}
         self._run, self._beating = Run(host(), os.getpid(), now()), ExitStack()
 
     def begin(self) -> None:
@@ -125,4 +133,17 @@ class Settled:
         def waited(step: Step) -> bool:
             return gate in dag.gates(self.recipes[step.run], step.stage, **step.names)
 
-        reconcile(self._values, self._steps, self.root, data=self.data, forget=waited)
+        self._reconcile(True, waited)
+
+    def _reconcile(
+        self, change: bool, forget: Callable[[Step], bool] = lambda step: True
+    ) -> list[Finding]:
+        return reconcile(
+            self._values,
+            self._steps,
+            self.root,
+            data=self.data,
+            identities=self.identities,
+            change=change,
+            forget=forget,
+        )

@@ -4,7 +4,6 @@ from pathlib import Path
 
 SOURCE = str(Path(workflow.basedir) / "src")
 sys.path.insert(0, SOURCE)
-shell.prefix(f"export PYTHONPATH='{SOURCE}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; ")
 # For the log of a job, which cannot tell by itself.
 ASKED = (
     "NUNATAK_ASKED='{threads} cores, {resources.mem_mb} MB, {resources.runtime} min' "
@@ -15,8 +14,10 @@ from nunatak.config import load, save
 from nunatak.errors import NunatakError
 from nunatak.resources import cores, memory, minutes
 from nunatak.settle import Settled
+from nunatak.tracking.environment import identity, setting
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 try:
     SETTINGS, RECIPES = load(config, Path(workflow.basedir) / "config")
@@ -27,7 +28,15 @@ RESULTS, DATA = SETTINGS.results, SETTINGS.data
 
 # A job's own Snakemake leaves this to the main process.
 MAIN = workflow.is_main_process
-SETTLED = Settled(RECIPES, Path(RESULTS), Path(DATA)) if MAIN else None
+
+
+def environments():
+    """What each rule's environment is made of, if its jobs do not run in this process's own."""
+    if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+        return {}
+    folder = Path(workflow.basedir) / "workflow" / "rules"
+    rules = (rule for rule in workflow.rules if rule.conda_env)
+    return {rule.name: identity((folder / rule.conda_env).resolve()) for rule in rules}
 
 
 onstart:

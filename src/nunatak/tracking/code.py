@@ -87,16 +87,17 @@ class Code:
 
     def _version(self, name: str) -> str:
         stamp = _installed()
-        if self._known["installed"] != stamp:
-            self._known["installed"], self._known["versions"] = stamp, {}
-        if name not in self._known["versions"]:
-            self._known["versions"][name] = _version(name)
+        known = self._known["packages"].get(sys.prefix, {})
+        if known.get("stamp") != stamp:
+            known = self._known["packages"][sys.prefix] = {"stamp": stamp, "versions": {}}
+        if name not in known["versions"]:
+            known["versions"][name] = _version(name)
             self._changed = True
-        return str(self._known["versions"][name])
+        return str(known["versions"][name])
 
 
 def _load(cache: Path) -> dict[str, Any]:
-    empty: dict[str, Any] = {"modules": {}, "installed": [], "versions": {}}
+    empty: dict[str, Any] = {"modules": {}, "packages": {}}
     try:
         return {**empty, **json.loads(cache.read_text(encoding="utf-8"))}
     except (OSError, ValueError):

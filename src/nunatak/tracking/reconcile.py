@@ -39,6 +39,7 @@ def reconcile(
     root: Path,
     *,
     data: Path = Path(),
+    identities: Mapping[str, str] | None = None,
     change: bool = True,
     forget: Callable[[Step], bool] = lambda step: True,
 ) -> list[Finding]:
@@ -61,6 +62,8 @@ def reconcile(
         The results root.
     data
         The folder that ``file:`` URLs are relative to.
+    identities
+        What the environments of steps are made of, by stage; None if this process is in them.
     change
         Whether anything is changed; else it is only found out.
     forget
@@ -84,7 +87,8 @@ def reconcile(
             expected[kind] = tracker.expected(step, recipes[step.run])
         trace = read_trace(root, step.path)
         follows = trace is not None and any(read.path in open_ for read in trace.reads)
-        reason = tracker.why(trace, expected[kind], reads=not follows)
+        identity = identities.get(step.stage, "") if identities else None
+        reason = tracker.why(trace, expected[kind], reads=not follows, identity=identity)
         if reason or follows:
             open_.add(step.path)
             findings.append(Finding(step, reason))

@@ -58,6 +58,8 @@ class Trace:
         Declared files that are links to kept ones, both below the results root.
     manifest
         Its manifest.
+    identity
+        What its environment was made of, if it had one of its own (`nunatak.tracking.environment`).
     """
 
     values: dict[str, str]
@@ -67,6 +69,7 @@ class Trace:
     files: dict[str, dict[str, Any]]
     links: dict[str, str]
     manifest: dict[str, Any]
+    identity: str = ""
 
     @property
     def key(self) -> str:

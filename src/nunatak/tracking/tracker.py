@@ -56,7 +56,14 @@ class Tracker:
         closure = self.code.closure(step.modules(recipe))
         return {"values": step.digests(recipe), **closure}
 
-    def why(self, trace: Trace | None, expected: Mapping[str, Any], *, reads: bool = True) -> str:
+    def why(
+        self,
+        trace: Trace | None,
+        expected: Mapping[str, Any],
+        *,
+        reads: bool = True,
+        identity: str | None = None,
+    ) -> str:
         """Why a step is not done, in words; empty if it is.
 
         Parameters
@@ -68,13 +75,16 @@ class Tracker:
         reads
             Whether to compare what it read. A job does; before jobs run, what it read may be about
             to be made again.
+        identity
+            What the step's environment is made of, if this process is outside of it: compared
+            instead of versions of packages.
         """
         if trace is None:
             return "not made yet"
         return (
             _values(trace.values, expected["values"])
             or ("" if trace.code == expected["code"] else "its code changed")
-            or _versions(trace.environment, expected["environment"])
+            or _environment(trace, expected["environment"], identity)
             or (self._reads(trace) if reads else "")
             or self._lost(trace)
         )
@@ -144,6 +154,12 @@ def link(path: Path, other: Path) -> None:
 def _values(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     changed = sorted(k for k in then.keys() | now.keys() if then.get(k) != now.get(k))
     return f"{', '.join(changed)} changed in the recipe" if changed else ""
+
+
+def _environment(trace: Trace, now: Mapping[str, str], identity: str | None) -> str:
+    if identity is None:
+        return _versions(trace.environment, now)
+    return "" if trace.identity == identity else "the files of its environment changed"
 
 
 def _versions(then: Mapping[str, str], now: Mapping[str, str]) -> str:
