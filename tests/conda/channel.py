@@ -29,6 +29,7 @@ from rattler.index import index_fs
 # The other names are the same on conda-forge and on PyPI. There, lightning_fabric is a part of
 # pytorch-lightning.
 CONDA = {
+    "dask": "dask-core",
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",
     "lightning-fabric": "pytorch-lightning",

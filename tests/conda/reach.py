@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 from pathlib import Path
 
 import nunatak
 from nunatak import registry
 from nunatak.registry import Registry
-from nunatak.tracking.code import facts
 
-SRC = Path(nunatak.__file__).parent
+SRC = Path(nunatak.__file__).parents[1]
 REGISTRIES = {name: value for name, value in vars(registry).items() if isinstance(value, Registry)}
 
 
@@ -25,26 +26,45 @@ def reach(stage: str) -> tuple[set[str], set[str]]:
     set of str
         The other packages that these import.
     """
-    modules: set[str] = set()
+    modules: set[Path] = set()
     packages: set[str] = set()
     waiting = {"nunatak.jobs", f"nunatak.stages.{stage}"}
     while waiting:
-        module = waiting.pop()
-        if module in modules:
+        name = waiting.pop()
+        if name.partition(".")[0] != "nunatak":
+            packages.add(name.partition(".")[0])
             continue
-        modules.add(module)
-        text = source(module)
-        found = facts(text, module)
-        packages |= set(found["foreign"])
-        waiting |= set(found["imports"])
-        for name, operations in REGISTRIES.items():
-            if re.search(rf"\b{name}\.(?:resolve|call)\(", text):
-                waiting |= {path.partition(":")[0] for path in operations.table.values()}
-    return modules, packages
+        path = nearest(name)
+        if path not in modules:
+            modules.add(path)
+            text = path.read_text(encoding="utf-8")
+            waiting |= imported(text) | resolved(text)
+    dotted = (path.relative_to(SRC).with_suffix("") for path in modules)
+    ours = {".".join(path.parts).removesuffix(".__init__") for path in dotted}
+    return ours, packages - sys.stdlib_module_names
 
 
-def source(module: str) -> str:
-    """The source text of a module of the project."""
-    stem = SRC.joinpath(*module.split(".")[1:])
-    path = stem.with_suffix(".py")
-    return (path if path.is_file() else stem / "__init__.py").read_text(encoding="utf-8")
+def nearest(name: str) -> Path:
+    """The source file of a module, or of that which an attribute lies in."""
+    stem = SRC.joinpath(*name.split("."))
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            return path
+    return nearest(name.rpartition(".")[0])
+
+
+def imported(text: str) -> set[str]:
+    """What a source text imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def resolved(text: str) -> set[str]:
+    """The modules of all operations of the kinds that a source text resolves."""
+    called = (r for n, r in REGISTRIES.items() if re.search(rf"\b{n}\.(?:resolve|call)\(", text))
+    return {path.partition(":")[0] for kind in called for path in kind.table.values()}
