@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 
 from nunatak.config import merge
 from tests.conda.channel import build
-from tests.integration.preloaded import python
 from tests.integration.world import CELLS, ROOT, THREE, Project, Tree, write_world
 
 RUN = "one"
@@ -93,10 +93,9 @@ def copy(finished: Separate, tmp_path: Path) -> Separate:
 
 @pytest.fixture(scope="session")
 def plain(finished: Separate, tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """The same run in the environment of the tests."""
-    folder = tmp_path_factory.mktemp("plain")
-    with python(folder) as preloaded:
-        tree = made(folder / "tree", Project(finished.project.folder, preloaded))
-        run = tree.run()
+    """The same run in the environment of the tests, its jobs with as many threads."""
+    folder = tmp_path_factory.mktemp("plain") / "tree"
+    tree = made(folder, Project(finished.project.folder, Path(sys.executable).parent))
+    run = tree.run()
     assert run.returncode == 0, run.stdout
     return tree
