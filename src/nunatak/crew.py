@@ -6,8 +6,8 @@ of them is the same to the last bit.
 
 from __future__ import annotations
 
+import logging
 import os
-import pickle
 import sys
 import tempfile
 from collections import deque
@@ -19,10 +19,15 @@ from typing import Any, Literal, TypeVar
 
 from nunatak.errors import ConfigError
 from nunatak.products import Results
+from nunatak.recipe import Recipe
+from nunatak.tracking.ledger import Ledger
+from nunatak.tracking.tracker import Tracker
 
 Item = TypeVar("Item")
 Part = TypeVar("Part")
 Cluster = Literal["local", "slurm"]
+# A recipe as JSON, the results root and, if reads are noted, what a ledger is made of.
+_Tree = tuple[str, Path, tuple[Path, bool] | None]
 
 # Parts that wait for a worker, so that none is idle while the last part is summed.
 _AHEAD = 2
@@ -60,9 +65,12 @@ class Crew:
         if self.client is None:
             yield from (work(results, item) for item in items)
             return
-        frozen, waiting = pickle.dumps(results), deque[Any]()
+        ledger = results.ledger
+        noting = None if ledger is None else (ledger.tracker.data, ledger.recording)
+        tree = results.recipe.model_dump_json(), results.root, noting
+        waiting = deque[Any]()
         for item in items:
-            waiting.append(self.client.submit(_remote, work, frozen, item, pure=False))
+            waiting.append(self.client.submit(_remote, work, tree, item, pure=False))
             if len(waiting) > _AHEAD * self.workers:
                 yield _received(results, waiting.popleft())
         while waiting:
@@ -72,17 +80,17 @@ class Crew:
 ALONE = Crew()
 
 
-def _remote(work: Callable[[Results, Item], Part], frozen: bytes, item: Item) -> tuple[Part, Any]:
-    results = _thawed(frozen)
+def _remote(work: Callable[[Results, Item], Part], tree: _Tree, item: Item) -> tuple[Part, Any]:
+    results = _results(*tree)
     part = work(results, item)
     return part, results.ledger.hand_over() if results.ledger else {}
 
 
 @lru_cache(maxsize=1)
-def _thawed(frozen: bytes) -> Results:
+def _results(recipe: str, root: Path, noting: tuple[Path, bool] | None) -> Results:
     """One tree a worker, which compares each file with its trace once."""
-    results: Results = pickle.loads(frozen)
-    return results
+    ledger = Ledger(Tracker(root, noting[0]), recording=noting[1]) if noting else None
+    return Results(Recipe.model_validate_json(recipe), root, ledger)
 
 
 def _received(results: Results, future: Any) -> Any:
@@ -142,6 +150,7 @@ def _local(workers: int, folder: str) -> Any:
         threads_per_worker=1,
         memory_limit=0,
         dashboard_address=None,
+        silence_logs=logging.CRITICAL,
         local_directory=folder,
     )
 
@@ -162,6 +171,7 @@ def _slurm(workers: int, memory: int, folder: str) -> Any:
         local_directory=folder,
         job_script_prologue=[f"export PYTHONPATH='{Path(__file__).parents[1]}' OMP_NUM_THREADS=1"],
         scheduler_options={"dashboard_address": None},
+        silence_logs=logging.CRITICAL,
         **named,
     )
     cluster.scale(workers)

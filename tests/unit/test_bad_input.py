@@ -306,7 +306,7 @@ def test_the_command_says_what_is_wrong_and_commits_nothing(tmp_path: Path) -> N
     assert "expected: a raster that GDAL can read" in run.stderr
     assert "Traceback" not in run.stderr
     left = {path.suffix for path in results.root.rglob("*") if path.is_file()}
-    assert left <= {"", ".json", ".lock"}
+    assert left <= {"", ".costs", ".json", ".lock"}
     assert not results.manifest("reproject/target", "0_0").exists()
 
 

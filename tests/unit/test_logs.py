@@ -47,11 +47,11 @@ def look(root: Path) -> Job | None:
     return found[0] if found else None
 
 
-def until_running(root: Path) -> Job:
+def until_running(root: Path, *said: str) -> Job:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         found = look(root)
-        if found and found.state == RUNNING:
+        if found and found.state == RUNNING and (not said or found.said == said):
             return found
         time.sleep(0.02)
     raise AssertionError(found)
@@ -59,7 +59,7 @@ def until_running(root: Path) -> Job:
 
 def test_a_job_that_runs_and_is_killed(tmp_path: Path) -> None:
     with job(tmp_path, "print('half', file=sys.stderr, flush=True); time.sleep(60)") as run:
-        found = until_running(tmp_path)
+        found = until_running(tmp_path, "half")
         assert found.host == host()
         assert found.since is not None
         run.send_signal(signal.SIGKILL)

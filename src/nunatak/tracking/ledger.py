@@ -54,10 +54,6 @@ class Ledger:
         self.take_over({(path, variable): span})
         return found
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """In another process, an empty ledger of the same tree."""
-        return _again, (self.tracker.root, self.tracker.data, self.recording)
-
     def hand_over(self) -> dict[tuple[str, str], Span | None]:
         """What was read since this was last asked, for the ledger that `take_over` is called of."""
         with self._lock:
@@ -139,10 +135,6 @@ class Ledger:
             link(path, kept)
             self.wrote(kept)
             self.links[str(path.relative_to(root))] = str(kept.relative_to(root))
-
-
-def _again(root: Path, data: Path, recording: bool) -> Ledger:
-    return Ledger(Tracker(root, data), recording=recording)
 
 
 def _join(one: Span | None, other: Span | None) -> Span | None:
