@@ -83,6 +83,11 @@ def _dangling(recipe: Recipe) -> Iterator[str]:
     named += [("method", f"products.{i}", name) for i, name in enumerate(recipe.products)]
     named += [("role", "split.role", recipe.split.role)] if recipe.split.role else []
     named += [
+        ("role", f"evaluate.classes.{name}", part.role)
+        for name, parts in recipe.evaluate.classes.items()
+        for part in parts
+    ]
+    named += [
         ("role", "tiles.normalise", name) for name in recipe.tiles.normalise if name != "coarse"
     ]
     named += [("source", f"roles.{name}.source", r.source) for name, r in recipe.roles.items()]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from nunatak.grid import Block
 from nunatak.recipe import Recipe
+from nunatak.registry import NEIGHBOUR_READERS
 from nunatak.tracking.steps import Step
 
 METRICS = ("metrics.csv", "metrics.md", "panels.png", "map.png", "spectra.png")
@@ -53,7 +54,10 @@ def _reproject(recipe: Recipe, *, role: str, block: str) -> list[str]:
 
 
 def _degrade(recipe: Recipe, *, block: str) -> list[str]:
-    return _blocks(recipe, f"reproject/{recipe.coarse.role}", [recipe.layout.named(block)])
+    one = recipe.layout.named(block)
+    wide = recipe.coarse.degrade.op in NEIGHBOUR_READERS
+    read = recipe.layout.neighbours(one) if wide else [one]
+    return _blocks(recipe, f"reproject/{recipe.coarse.role}", read)
 
 
 def _tile(recipe: Recipe) -> list[str]:
@@ -95,6 +99,7 @@ def _evaluate(recipe: Recipe) -> list[str]:
     roles = {"target", *([recipe.split.role] if recipe.split.role else [])}
     picks = recipe.picks
     roles |= {picks.below} if picks and picks.below else set()
+    roles |= {part.role for parts in recipe.evaluate.classes.values() for part in parts}
     products = [*(f"mosaic/{m}" for m in recipe.products), "degrade/coarse"]
     products += [f"reproject/{role}" for role in sorted(roles)]
     read = [path for product in products for path in _blocks(recipe, product)]

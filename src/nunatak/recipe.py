@@ -195,11 +195,20 @@ class Picks(Model):
     below: Name | None = None
 
 
+class Within(Model):
+    """A range of a role's field: ``least`` <= value < ``below``; of vectors, of their length."""
+
+    role: Name
+    least: float | None = None
+    below: float | None = None
+
+
 class Evaluate(Model):
-    """What the product is judged by."""
+    """What the product is judged by; cells of a class are those within all of its ranges."""
 
     roughness: Annotated[int, Field(ge=3)] = 5
     spectrum: Annotated[int, Field(ge=8)] = 128
+    classes: dict[str, Annotated[tuple[Within, ...], Field(min_length=1)]] = {}
 
 
 class Recipe(Model):

@@ -135,9 +135,11 @@ DEGRADE = Registry(
     "degrade",
     {
         "block_mean": "nunatak.ops.degrade:block_mean",
+        "spline": "nunatak.ops.degrade:spline",
         "pair": "nunatak.ops.degrade:pair",
     },
 )
+NEIGHBOUR_READERS = {"spline"}
 NORMALISE = Registry(
     "normalise",
     {
@@ -157,6 +159,7 @@ POSTPROCESS = Registry(
     "postprocess",
     {
         "block_mean": "nunatak.ops.postprocess:block_mean",
+        "block_mean_above": "nunatak.ops.postprocess:block_mean_above",
         "below": "nunatak.ops.postprocess:below",
     },
 )
@@ -166,6 +169,7 @@ MODELS = Registry(
     {
         "interpolate": "nunatak.learn.models.interpolate:Interpolate",
         "residual": "nunatak.learn.models.residual:Residual",
+        "srcnn": "nunatak.learn.models.srcnn:Srcnn",
         "deepbedmap": "nunatak.learn.models.deepbedmap:Generator",
     },
 )
@@ -184,6 +188,7 @@ TASKS = Registry(
     "task",
     {
         "supervised": "nunatak.learn.tasks:Supervised",
+        "cascade": "nunatak.learn.tasks:Cascade",
         "adversarial": "nunatak.learn.tasks:Adversarial",
     },
 )

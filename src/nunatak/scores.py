@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
 
@@ -13,10 +14,22 @@ from nunatak.metrics.accumulate import Sums
 from nunatak.metrics.pointwise import ErrorSums, SlopeSums
 from nunatak.metrics.roughness import RoughnessSums, SeamSums
 from nunatak.metrics.spectral import SpectrumSums, effective_resolution
+from nunatak.ops.degrade import degraded, surroundings
 from nunatak.recipe import Recipe
-from nunatak.registry import DEGRADE
 
 Field = NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class ClassSums(Sums):
+    """Sums of errors of classes of cells, by their names."""
+
+    by: dict[str, ErrorSums] = field(default_factory=dict)
+
+    def merge(self, other: ClassSums) -> None:
+        """Add what another accumulator has counted."""
+        for name, sums in other.by.items():
+            self.by.setdefault(name, ErrorSums()).merge(sums)
 
 
 @dataclass(eq=False)
@@ -33,6 +46,7 @@ class Scores(Sums):
     cells: ErrorSums = field(default_factory=ErrorSums)
     picks: ErrorSums = field(default_factory=ErrorSums)
     consistency: ErrorSums = field(default_factory=ErrorSums)
+    classes: ClassSums = field(default_factory=ClassSums)
     slope: SlopeSums = field(init=False)
     roughness: RoughnessSums = field(init=False)
     spectrum: SpectrumSums = field(init=False)
@@ -65,14 +79,21 @@ class Scores(Sums):
         self.cells.add(prediction, truth, mask)
         self.slope.add(prediction, truth, mask)
         self.roughness.add(prediction, truth, mask)
-        inner = prediction[edge:-edge, edge:-edge]
         judged = mask[edge:-edge, edge:-edge][::scale, ::scale]
-        degrade = self.recipe.coarse.degrade
-        if degrade.op != "pair":
-            again = DEGRADE.call(degrade.op, degrade.args, inner, scale)
-            self.consistency.add(again, coarse, judged)
+        by = self.recipe.coarse.degrade
+        if by.op != "pair":
+            far = edge - surroundings(by.op, scale) * scale
+            inner = prediction[far:-far, far:-far] if far else prediction
+            self.consistency.add(degraded(inner, scale, by.op, by.args), coarse, judged)
         ring = slice(edge - 1, 1 - edge or None)
         self.seams.add(prediction[ring, ring], *_lines(core, self.recipe.layout))
+
+    def add_classes(
+        self, prediction: Field, truth: Field, classes: Mapping[str, NDArray[np.bool_]]
+    ) -> None:
+        """Count the cells of classes in one block, all on the fine grid of the block itself."""
+        for name, mask in classes.items():
+            self.classes.by.setdefault(name, ErrorSums()).add(prediction, truth, mask)
 
     def row(self) -> dict[str, float]:
         """The figures of one line of the table, in units of the target and in metres."""
@@ -95,7 +116,9 @@ class Scores(Sums):
 
 def halo(recipe: Recipe) -> int:
     """Coarse cells around a block that its scores read."""
-    return max(1, ceil((recipe.evaluate.roughness // 2 + 1) / recipe.grid.scale))
+    scale = recipe.grid.scale
+    window = ceil((recipe.evaluate.roughness // 2 + 1) / scale)
+    return max(1, window, surroundings(recipe.coarse.degrade.op, scale))
 
 
 Lines = tuple[range | list[int], range | list[int]]

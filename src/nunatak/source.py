@@ -86,6 +86,8 @@ class Variable(Model):
 
     ``units`` are those of the file; data are converted to ``to`` on reading. ``nodata`` adds to
     what the file itself declares; values outside ``valid_range`` (in the file's units) are missing.
+    Values below ``floor`` (in the file's units) stand for it, and are valid: where a file says "no
+    ice" by a negative thickness, ``floor: 0``. It must lie in the valid range.
     """
 
     name: str = ""
@@ -94,10 +96,18 @@ class Variable(Model):
     standard_name: str = ""
     nodata: float | None = None
     valid_range: tuple[float, float] | None = None
+    floor: float | None = None
 
     @model_validator(mode="after")
     def _convertible(self) -> Variable:
         units.factor(self.units, self.to or self.units)
+        return self
+
+    @model_validator(mode="after")
+    def _floor_is_valid(self) -> Variable:
+        low, high = self.valid_range or (float("-inf"), float("inf"))
+        if self.floor is not None and not low <= self.floor <= high:
+            raise ValueError(f"floor {self.floor:g} lies outside valid_range, {low:g} to {high:g}")
         return self
 
 

@@ -13,11 +13,12 @@ from tests import small
 
 from nunatak.errors import DataError
 from nunatak.grid import Window
+from nunatak.ops.degrade import resample
 from nunatak.products import Results
 from nunatak.provenance import write_json
 from nunatak.stages.degrade import degrade
 from nunatak.stages.infer import Held, infer
-from nunatak.stages.mosaic import combine, mosaic, resample
+from nunatak.stages.mosaic import combine, mosaic
 from nunatak.stages.publish import write_cog
 
 PLAIN = {"curve": "linear", "width": 1.0, "fitted": False, "offset": [0.0], "scale": [1.0]}

@@ -8,6 +8,7 @@ and a network of scale ``s`` and margin ``m`` returns ``(B, 1, (h - 2 m) * s, (w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -99,12 +100,15 @@ class Network(nn.Module):
     ----------
     margin
         Coarse cells that ``forward`` eats on each side.
+    greedy
+        Whether parts of it learn by losses of their own alone, which a task must give them.
     mean, std, detail
         Buffers, in the target's units: mean and standard deviation of the target, and standard
         deviation of the target minus its coarse field, over the training tiles.
     """
 
     margin: int = 0
+    greedy: bool = False
     mean: Tensor
     std: Tensor
     detail: Tensor
@@ -147,6 +151,43 @@ def repeat(field: Tensor, scale: int) -> Tensor:
 def block_mean(field: Tensor, scale: int) -> Tensor:
     """Means of blocks of ``scale x scale`` cells."""
     return functional.avg_pool2d(field, scale)
+
+
+@lru_cache(maxsize=64)
+def _shares(given: int, wanted: int) -> Tensor:
+    """(wanted, given): share of each given cell in each wanted one, along a coarse cell."""
+    edges = torch.arange(wanted + 1, dtype=torch.float64)[:, None] * given / wanted
+    covered = (edges - torch.arange(given, dtype=torch.float64)).clamp(0, 1)
+    return covered.diff(dim=0) * wanted / given
+
+
+def area_mean(field: Tensor, given: int, wanted: int) -> Tensor:
+    """Means over the areas of other cells, which need not be whole numbers of the given ones.
+
+    Parameters
+    ----------
+    field
+        ``(B, C, h * given, w * given)``.
+    given, wanted
+        Cells along the side of a coarse cell.
+
+    Returns
+    -------
+    Tensor
+        ``(B, C, h * wanted, w * wanted)``.
+    """
+    if given == wanted:
+        return field
+    if wanted % given == 0:
+        return repeat(field, wanted // given)
+    if given % wanted == 0:
+        return functional.avg_pool2d(field, given // wanted)
+    shares = _shares(given, wanted).to(field)
+    b, c, rows, cols = field.shape
+    h, w = rows // given, cols // given
+    cells = field.reshape(b, c, h, given, w, given)
+    means = torch.einsum("bchiwj,pi,qj->bchpwq", cells, shares, shares)
+    return means.reshape(b, c, h * wanted, w * wanted)
 
 
 def he_normal(module: nn.Module, gain: float = 1.0) -> None:

@@ -16,7 +16,7 @@ from nunatak.errors import ConfigError
 from nunatak.learn.dataset import Minibatch
 from nunatak.learn.losses import adversarial_critic, adversarial_generator
 from nunatak.learn.parallel import Pieces, share_norms, whole
-from nunatak.learn.spec import Network
+from nunatak.learn.spec import Batch, Network, area_mean
 from nunatak.recipe import Loss
 
 
@@ -66,21 +66,38 @@ class Supervised:
     forwards
         By the same names, what to call in training: it sees to pieces, and that the gradients of
         all processes are averaged.
+
+    Raises
+    ------
+    ConfigError
+        If parts of the network would not learn by a loss of its last output.
     """
 
+    staged = False
+
     def __init__(self, setup: Setup) -> None:
+        if setup.network.greedy and not self.staged:
+            raise ConfigError(
+                f"a network whose stages are detached, and the task {type(self).__name__.lower()}",
+                "a task that gives every stage a loss",
+                "use the task cascade, or end_to_end: true in the model",
+            )
         self.setup = setup
         self.modules: dict[str, nn.Module] = {}
         self.optimisers: dict[str, Optimizer] = {}
         self.forwards: dict[str, Callable[..., Tensor]] = {}
         self._add("network", setup.network, setup.lr)
-        self._call("network", Pieces(setup.network, setup.micro_batch))
+        self._call("network", Pieces(self._trained(setup.network), setup.micro_batch))
         ops = [loss.op for loss in setup.losses]
         names = [op if ops.count(op) == 1 else f"{op}_{i}" for i, op in enumerate(ops)]
         self._terms = {
             name: (loss, registry.LOSSES.resolve(loss.op))
             for name, loss in zip(names, setup.losses, strict=True)
         }
+
+    def _trained(self, network: Network) -> nn.Module:
+        """What is called in training: the network itself."""
+        return network
 
     def _add(self, name: str, module: nn.Module, lr: float) -> None:
         """Take a module to the device and give it an optimiser; ``initial_lr`` is its full rate."""
@@ -109,9 +126,7 @@ class Supervised:
             forward = Pieces(network, self.setup.micro_batch)
         with self.setup.fabric.autocast():
             prediction = forward(batch.inputs)
-        side = batch.target.shape[-1]
-        crop = (prediction.shape[-1] - side) // 2
-        return prediction[..., crop : crop + side, crop : crop + side].float()
+        return _central(prediction, batch.target.shape[-1])
 
     def objective(self, prediction: Tensor, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the losses over the whole batch, and each of them unweighted."""
@@ -174,6 +189,100 @@ class Supervised:
             module.load_state_dict(weights[name])
             self.optimisers[name].load_state_dict(states[name])
         self.setup.fabric.strategy.precision.load_state_dict(states["precision"])
+
+
+class Cascade(Supervised):
+    """Every stage of a network minimises the weighted losses against the truth on its own grid.
+
+    The network gives ``rungs``, the cells of each stage along a coarse cell, and ``climb``, the
+    fields of all stages; the truth is averaged over the cells of each. The sum of all stages is
+    minimised. Where stages are detached from each other, each learns for itself, as if they were
+    trained one after the other on the same samples.
+
+    Raises
+    ------
+    ConfigError
+        If the network has no stages.
+    """
+
+    staged = True
+
+    def __init__(self, setup: Setup) -> None:
+        if not hasattr(setup.network, "climb"):
+            raise ConfigError(
+                f"the task cascade for a {type(setup.network).__name__.lower()}",
+                "a network of stages, like srcnn",
+                "use the task supervised",
+            )
+        super().__init__(setup)
+
+    def _trained(self, network: Network) -> nn.Module:
+        return _Climbing(network)
+
+    def step(self, batch: Minibatch) -> dict[str, float]:
+        """Train all stages on one batch, or this process's part of it.
+
+        Returns
+        -------
+        dict
+            Of the whole batch: ``loss``, the sum; each term of the last stage, unweighted; and of
+            each stage ``stage_1``, ..., its weighted sum.
+        """
+        with self.setup.fabric.autocast():
+            packed = self.forwards["network"](batch.inputs)
+        total, found = packed.new_zeros(()), {}
+        network = cast(Any, self.setup.network)
+        fields = _unpacked(packed, network.rungs, batch.inputs["prior"].shape[-2:])
+        for number, (field, rung) in enumerate(zip(fields, network.rungs, strict=True), 1):
+            own = averaged(batch, rung)
+            loss, terms = self.objective(_central(field, own.target.shape[-1]), own)
+            total, found[f"stage_{number}"] = total + loss, loss
+        self._descend("network", total)
+        return _plain({"loss": total, **terms, **found})
+
+
+class _Climbing(nn.Module):
+    """The fields of all stages of a network, flattened and side by side: one output a sample."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Batch) -> Tensor:
+        """``(B, cells of all stages)``."""
+        fields: list[Tensor] = cast(Any, self.network).climb(inputs)
+        return torch.cat([field.flatten(1) for field in fields], dim=1)
+
+
+def _unpacked(packed: Tensor, rungs: Sequence[int], shape: Sequence[int]) -> list[Tensor]:
+    """Undo `_Climbing`, of a window of ``shape`` coarse cells."""
+    h, w = shape
+    parts = torch.split(packed, [h * w * rung**2 for rung in rungs], dim=1)
+    return [p.reshape(-1, 1, h * r, w * r) for p, r in zip(parts, rungs, strict=True)]
+
+
+def averaged(batch: Minibatch, rung: int) -> Minibatch:
+    """A batch whose truth is averaged over the cells of a stage; the mask is their valid share.
+
+    Parameters
+    ----------
+    batch
+        With a target on the fine grid.
+    rung
+        Cells of the stage along a coarse cell.
+    """
+    if rung == batch.scale:
+        return batch
+    share = area_mean(batch.mask.to(batch.target), batch.scale, rung)
+    total = area_mean(batch.target * batch.mask, batch.scale, rung)
+    target = total / torch.where(share > 0, share, 1.0)
+    return replace(batch, target=target, mask=share, scale=rung)
+
+
+def _central(field: Tensor, side: int) -> Tensor:
+    """The central square of a field, in single precision."""
+    crop = (field.shape[-1] - side) // 2
+    return field[..., crop : crop + side, crop : crop + side].float()
 
 
 class Adversarial(Supervised):

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+
+from nunatak.registry import DEGRADE
+
+# A cubic spline's weights fall by 0.27 a cell: those left out are below 1e-8.
+_REACH = 16
+_AROUND = {"spline": _REACH}
 
 
 def cells_of(fine: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
@@ -50,3 +62,98 @@ def pair(coarse: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     """Pass a real coarse field through: it is on the coarse grid already."""
     del scale
     return coarse
+
+
+def spline(fine: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """Values of the cubic spline through the fine cells at the centres of the coarse ones.
+
+    Nothing is averaged: what `scipy.ndimage.zoom` of order 3 does (``grid_mode``), with the same
+    weights for every coarse cell, so that neither blocks nor tiles have edges. Missing fine cells
+    and those beyond the domain are left out and the weights of the others sum to 1; where one of
+    those nearest the centre is missing, so is the coarse cell.
+
+    Parameters
+    ----------
+    fine
+        (rows * scale, columns * scale), with `surroundings` coarse cells on every side.
+    scale
+        Fine cells along the side of a coarse cell.
+    """
+    weights, near = _weights(scale)
+    valid = np.isfinite(fine)
+    total = _along(np.where(valid, fine, 0).astype(np.float64), weights, scale)
+    share = _along(valid.astype(np.float64), weights, scale)
+    known = _along(valid.astype(np.float64), near, scale) > 1 - 1e-9
+    edge = surroundings("spline", scale)
+    inner = slice(edge, -edge)
+    value = np.divide(total, share, out=np.full(total.shape, np.nan), where=known)
+    return np.asarray(value[inner, inner], dtype=np.float32)
+
+
+@lru_cache(maxsize=16)
+def _weights(scale: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights of the fine cells around a coarse cell's centre, and those of the nearest alone.
+
+    They begin `surroundings` coarse cells before the coarse cell.
+    """
+    size = (2 * surroundings("spline", scale) + 1) * scale
+    centre = (size - 1) / 2
+    wide = np.eye(size + 4 * _REACH)
+    at = np.array([centre + 2 * _REACH])
+    found = [ndimage.map_coordinates(row, [at], order=3)[0] for row in wide]
+    away = np.abs(np.arange(size) - centre)
+    weights = np.where(away <= _REACH, found[2 * _REACH : -2 * _REACH], 0)
+    near = (away < 1).astype(np.float64)
+    return weights / weights.sum(), near / near.sum()
+
+
+def _along(
+    field: NDArray[np.float64], weights: NDArray[np.float64], scale: int
+) -> NDArray[np.float64]:
+    """Weighted sums around every coarse cell, along both axes; beyond the field there is 0."""
+    for axis in (0, 1):
+        moved = np.moveaxis(field, axis, 0)
+        half = (weights.size - scale) // 2
+        padded = np.pad(moved, ((half, half), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, weights.size, axis=0)[::scale]
+        field = np.moveaxis(windows @ weights, 0, axis)
+    return field
+
+
+def surroundings(op: str, scale: int) -> int:
+    """Coarse cells around a window of fine ones that a degrade operation reads."""
+    return ceil(_AROUND.get(op, 0) / scale)
+
+
+def degraded(
+    fine: NDArray[np.float32], scale: int, op: str, args: Mapping[str, Any]
+) -> NDArray[np.float32]:
+    """Apply a degrade operation by its name.
+
+    Parameters
+    ----------
+    fine
+        (rows * scale, columns * scale), with `surroundings` coarse cells on every side; NaN where
+        missing.
+    scale
+        Fine cells along the side of a coarse cell.
+    op, args
+        The operation.
+
+    Returns
+    -------
+    ndarray
+        (rows, columns) without the surroundings.
+    """
+    coarse: NDArray[np.float32] = DEGRADE.call(op, args, fine, scale)
+    return coarse
+
+
+def resample(field: NDArray[np.float32], ratio: int, scale: int) -> NDArray[np.float32]:
+    """Bring a field with ``ratio`` cells a coarse cell to ``scale``, by repeating or averaging.
+
+    Where neither divides the other, the field is repeated to a common grid and averaged.
+    """
+    common = int(np.lcm(ratio, scale))
+    finest = repeat(field, common // ratio)
+    return np.asarray(cells_of(finest, common // scale).mean(axis=-1), dtype=np.float32)

@@ -31,12 +31,13 @@ def clean(values: ArrayLike, variable: Variable) -> NDArray[np.float32]:
     values
         Unpacked values of any numeric type, masked where the file says that they are missing.
     variable
-        Its ``nodata`` and ``valid_range`` are applied, in the file's units.
+        Its ``nodata``, ``valid_range`` and ``floor`` are applied, in the file's units.
 
     Returns
     -------
     ndarray
-        NaN where masked, not finite, equal to nodata or out of range.
+        NaN where masked, not finite, equal to nodata or out of range; elsewhere never below the
+        floor.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         numbers = np.array(np.ma.getdata(values), np.float32, order="C")
@@ -47,6 +48,8 @@ def clean(values: ArrayLike, variable: Variable) -> NDArray[np.float32]:
             low, high = variable.valid_range
             missing |= (numbers < np.float32(low)) | (numbers > np.float32(high))
     np.copyto(numbers, np.nan, where=missing)
+    if variable.floor is not None:
+        np.maximum(numbers, np.float32(variable.floor), out=numbers)
     return numbers
 
 

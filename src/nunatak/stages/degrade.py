@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nunatak.content import Manifest
+from nunatak.errors import DataError
 from nunatak.grid import Block
+from nunatak.ops.degrade import degraded, surroundings
 from nunatak.products import Results
-from nunatak.recipe import Coarse
-from nunatak.registry import DEGRADE
-
-
-def coarsen(fine: NDArray[np.float32], scale: int, by: Coarse) -> NDArray[np.float32]:
-    """Apply a recipe's operator to (rows * scale, columns * scale); NaN is missing."""
-    coarse: NDArray[np.float32] = DEGRADE.call(by.degrade.op, by.degrade.args, fine, scale)
-    return coarse
 
 
 def degrade(results: Results, block: Block) -> Manifest:
-    """Write the coarse field of one block and return its manifest."""
+    """Write the coarse field of one block and return its manifest.
+
+    Raises
+    ------
+    DataError
+        If the operation reads past the neighbouring blocks.
+    """
     recipe = results.recipe
-    source = results.role(recipe.coarse.role)
-    field = source.read_first(block.core)
-    coarse = coarsen(field, recipe.grid.scale, recipe.coarse)
+    by, scale = recipe.coarse.degrade, recipe.grid.scale
+    around = surroundings(by.op, scale)
+    if around > recipe.layout.step:
+        raise DataError(
+            f"{by.op} reads {around} coarse cells around a block",
+            f"at most a block's {recipe.layout.step} coarse cells",
+            "use a larger grid.block",
+        )
+    field = results.role(recipe.coarse.role).read_first(block.core.pad(around))
+    coarse = degraded(field, scale, by.op, by.args)
     return results.coarse.create().write(block, {recipe.target.variable: coarse})

@@ -16,9 +16,11 @@ from nunatak.dag import METRICS
 from nunatak.figures import markdown_table
 from nunatak.grid import Block, Window
 from nunatak.metrics.pointwise import skill
+from nunatak.ops.degrade import resample
 from nunatak.ops.split import TEST
 from nunatak.products import Results
 from nunatak.provenance import digest_file, write_text
+from nunatak.recipe import Within
 from nunatak.scores import Scores, halo
 from nunatak.sources.observations import Observations
 from nunatak.splits import labels
@@ -76,8 +78,40 @@ def _score_cells(
     shown = block.core.pad(edge)
     mask = np.pad(test, edge).repeat(recipe.grid.scale, 0).repeat(recipe.grid.scale, 1)
     truth, coarse = _truth(results, shown), results.coarse.read(name, block.core)
+    inner = block.core.within(shown).at(recipe.grid.scale).slices
+    classes = {c: mask[inner] & held for c, held in _classes(results, block.core).items()}
     for method, sums in scores.items():
-        sums.add(block.core, results.mosaic(method).read(name, shown), truth, coarse, mask)
+        product = results.mosaic(method).read(name, shown)
+        sums.add(block.core, product, truth, coarse, mask)
+        sums.add_classes(product[inner], truth[inner], classes)
+
+
+def _classes(results: Results, window: Window) -> dict[str, NDArray[np.bool_]]:
+    """Where the fine cells of a window belong to each class."""
+    classes = results.recipe.evaluate.classes
+    sizes = {r: _size(results, r, window) for parts in classes.values() for r in _roles(parts)}
+    return {
+        name: np.logical_and.reduce([_holds(sizes[part.role], part) for part in parts])
+        for name, parts in classes.items()
+    }
+
+
+def _roles(parts: tuple[Within, ...]) -> list[str]:
+    return [part.role for part in parts]
+
+
+def _size(results: Results, role: str, window: Window) -> NDArray[np.float32]:
+    """A role's field on the fine grid; of several variables, the length of the vector."""
+    product = results.role(role)
+    fields = product.read_all(window)
+    size = fields[0] if len(fields) == 1 else np.sqrt(np.square(fields).sum(axis=0))
+    return resample(size, product.layout.ratio, results.recipe.grid.scale)
+
+
+def _holds(values: NDArray[np.float32], part: Within) -> NDArray[np.bool_]:
+    low = -np.inf if part.least is None else part.least
+    high = np.inf if part.below is None else part.below
+    return np.asarray((values >= low) & (values < high))
 
 
 def _patches(results: Results, block: Block) -> tuple[Window, list[Window]]:
@@ -134,14 +168,17 @@ def _of_picks(results: Results, picks: tuple[Block, pd.DataFrame]) -> dict[str, 
 
 
 def table(scores: dict[str, Scores]) -> pd.DataFrame:
-    """One row a method and place: test cells, then the picks held out.
+    """One row a method and place: test cells, those of each class, then the picks held out.
 
     ``skill`` is 1 - RMSE over that of the first method, at the same place.
     """
     cells = {method: s.row() for method, s in scores.items()}
     picks = {method: s.picks.summary() for method, s in scores.items() if s.picks.n}
+    classes = next(iter(scores.values())).classes.by
+    places = [("test cells", cells)]
+    places += [(c, {m: s.classes.by[c].summary() for m, s in scores.items()}) for c in classes]
     rows = []
-    for where, figures in (("test cells", cells), ("radar picks", picks)):
+    for where, figures in (*places, ("radar picks", picks)):
         for method, row in figures.items():
             first = next(iter(figures.values()))
             gain = skill(row["rmse"], first["rmse"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nunatak.content import Manifest
 from nunatak.grid import Block
-from nunatak.ops.degrade import cells_of, repeat
+from nunatak.ops.degrade import resample
 from nunatak.products import Results
 from nunatak.recipe import Constraint
 from nunatak.registry import POSTPROCESS
@@ -26,16 +26,6 @@ def combine(
     mean = sum(m.astype(np.float64) for m in members) / count
     square = sum((m - mean) ** 2 for m in members) / max(count - 1, 1)
     return np.asarray(mean, dtype=np.float32), np.sqrt(square).astype(np.float32)
-
-
-def resample(field: NDArray[np.float32], ratio: int, scale: int) -> NDArray[np.float32]:
-    """Bring a field with ``ratio`` cells a coarse cell to ``scale``, by repeating or averaging.
-
-    Where neither divides the other, the field is repeated to a common grid and averaged.
-    """
-    common = int(np.lcm(ratio, scale))
-    finest = repeat(field, common // ratio)
-    return np.asarray(cells_of(finest, common // scale).mean(axis=-1), dtype=np.float32)
 
 
 def constrain(
