@@ -126,6 +126,12 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"products": []}, "products", r"given \[\]", "at least 1 item"),
     ({"split": {"role": "basins"}}, "split.role", "no role 'basins'", "there are target"),
     (
+        {"evaluate": {"classes": {"fast ice": [{"role": "speed", "least": 100}]}}},
+        "evaluate.classes.fast ice",
+        "no role 'speed'",
+        "there are target",
+    ),
+    (
         {"methods": {"bicubic": {"constraints": [{"op": "below", "role": "ice"}]}}},
         "methods.bicubic.constraints",
         "no role 'ice'",

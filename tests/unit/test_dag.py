@@ -111,6 +111,25 @@ def test_infer_reads_exactly_the_blocks_around_its_own(
     assert [path for path in read if "/train/" in path] == ["small/train/net/2/manifest"]
 
 
+def test_a_spline_reads_the_blocks_around_its_own_and_a_mean_does_not() -> None:
+    wide = reads(full(24, 24, 8, coarse={"degrade": {"op": "spline"}}))["small/degrade/coarse/0_1"]
+    corners = [f"{row}_{col}" for row in (0, 1) for col in (0, 1, 2)]
+    assert wide == [f"small/reproject/target/{name}" for name in corners]
+    plain = reads(full(24, 24, 8))["small/degrade/coarse/0_1"]
+    assert plain == ["small/reproject/target/0_1"]
+
+
+def test_evaluate_reads_the_fields_of_its_classes() -> None:
+    plain = full(split={"role": None}, picks=None)
+    classes = {"high": [{"role": "surface", "least": 2000}]}
+    judged = full(split={"role": None}, picks=None, evaluate={"classes": classes})
+    found = [reads(r)["small/evaluate/manifest"] for r in (plain, judged)]
+    assert "small/reproject/surface/0_0" not in found[0]
+    assert set(found[1]) - set(found[0]) == {
+        f"small/reproject/surface/{block.name}" for block in judged.layout.blocks()
+    }
+
+
 def test_only_the_conditions_of_a_method_are_read() -> None:
     recipe = full()
     bicubic = dag.inputs(recipe, "infer", method="bicubic", member="0", block="0_0")

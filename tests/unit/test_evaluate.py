@@ -108,6 +108,46 @@ def test_only_test_cells_are_judged(tmp_path: Path) -> None:
     assert row["rmse"] == 0
 
 
+VELOCITY = {"velocity": {"source": "world", "variables": ["vx", "vy"], "resolution": 500}}
+CLASSES = {
+    "slow": [{"role": "target", "least": -500}, {"role": "velocity", "below": 100}],
+    "fast": [{"role": "target", "least": -500}, {"role": "velocity", "least": 100}],
+}
+
+
+def test_classes_have_lines_of_their_own_by_all_of_their_ranges(tmp_path: Path) -> None:
+    truth, rng = relief(), np.random.default_rng(5)
+    speed = rng.choice([10.0, 80.0, np.nan], (32, 48)).astype(np.float32)
+    fine = np.hypot(speed, speed).repeat(2, 0).repeat(2, 1)
+    error = np.where(fine < 100, 3, 7).astype(np.float32)
+    products = {"base": truth + error, "half": truth + error / 2}
+    results = judged(tmp_path, truth, products, roles=VELOCITY, evaluate={"classes": CLASSES})
+    small.fill(results, "velocity", speed)
+    frame = table(score(results, None)).set_index(["where", "method"])
+    assert list(dict.fromkeys(frame.index.get_level_values(0))) == ["test cells", "slow", "fast"]
+    high = held(results) & (truth >= -500)
+    assert frame.loc[("slow", "base"), "n"] == (high & (fine < 100)).sum() > 0
+    assert frame.loc[("fast", "base"), "n"] == (high & (fine >= 100)).sum() > 0
+    for where, size in (("slow", 3), ("fast", 7)):
+        assert frame.loc[(where, "base"), "bias"] == pytest.approx(size, abs=1e-3)
+        assert frame.loc[(where, "half"), "rmse"] == pytest.approx(size / 2, abs=1e-3)
+        assert frame.loc[(where, "half"), "skill"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_consistency_with_a_spline_is_that_of_the_whole_field(tmp_path: Path) -> None:
+    truth = relief()
+    change = {"coarse": {"degrade": {"op": "spline"}}, "products": ["base"]}
+    results = small.tree(
+        tmp_path, **change, methods={"base": MODEL}, split=SPLIT, evaluate={"spectrum": 16}
+    )
+    small.fill(results, "target", truth)
+    for block in results.recipe.layout.blocks():
+        degrade(results, block)
+        part = truth[block.core.at(4).slices]
+        results.mosaic("base").create().write(block, {"bed": part})
+    assert table(score(results, None)).iloc[0]["consistency"] < 1e-4
+
+
 def test_missing_truth_is_not_counted_and_a_missing_product_is_told(tmp_path: Path) -> None:
     truth, product = relief(), relief()
     inside = held(judged(tmp_path, truth, {"base": product}))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
 from nunatak.ops import degrade, normalise, postprocess, split
 from nunatak.ops.normalise import Transform, fill_gaps
@@ -39,6 +40,94 @@ def test_block_means_constraint_holds_where_the_coarse_field_is_known(field: np.
     means = degrade.block_mean(held, 4)
     np.testing.assert_allclose(means[~np.isnan(coarse)], coarse[~np.isnan(coarse)], atol=2e-3)
     np.testing.assert_array_equal(held[:4, :4], whole[:4, :4])
+
+
+thicknesses = hnp.arrays(np.float32, (12, 8), elements=st.floats(-500, 4000, width=32))
+truths = hnp.arrays(
+    np.float32, (12, 8), elements=st.one_of(st.just(0.0), st.floats(0, 4000, width=32))
+)
+
+
+@given(field=thicknesses, truth=truths)
+def test_means_are_kept_and_no_thickness_is_negative(field: np.ndarray, truth: np.ndarray) -> None:
+    coarse = degrade.block_mean(truth, 4)
+    held = postprocess.block_mean_above(field, coarse, 4, None)
+    assert held.min() >= 0
+    np.testing.assert_allclose(degrade.block_mean(held, 4), coarse, rtol=1e-6, atol=2e-3)
+    assert not held[degrade.repeat(coarse, 4) == 0].any(), "no ice where the coarse cell has none"
+
+
+@given(field=thicknesses, truth=truths)
+def test_what_is_held_is_never_farther_from_a_truth_that_is_so(
+    field: np.ndarray, truth: np.ndarray
+) -> None:
+    held = postprocess.block_mean_above(field, degrade.block_mean(truth, 4), 4, None)
+    before, after = (np.square(f - truth.astype(float)).sum() for f in (field, held))
+    assert after <= before * (1 + 1e-6) + 1
+
+
+@given(truth=truths)
+def test_a_field_that_holds_already_is_left_as_it_is(truth: np.ndarray) -> None:
+    held = postprocess.block_mean_above(truth, degrade.block_mean(truth, 4), 4, None)
+    np.testing.assert_allclose(held, truth, rtol=1e-5, atol=1e-2)
+
+
+def test_clamping_after_the_means_breaks_them_and_holding_both_does_not() -> None:
+    field, coarse = np.array([[-30.0, 10.0], [10.0, 30.0]], np.float32), np.full((1, 1), 5.0)
+    clamped = np.maximum(postprocess.block_mean(field, coarse, 2, None), 0)
+    assert clamped.mean() > 10
+    held = postprocess.block_mean_above(field, coarse, 2, None)
+    np.testing.assert_allclose(held, [[0, 0], [0, 20]], atol=1e-5)
+    raised = postprocess.block_mean_above(field, coarse + 40, 2, None, least=20.0)
+    np.testing.assert_allclose(raised, [[20, 46.6667], [46.6667, 66.6667]], atol=1e-3)
+
+
+def test_cells_without_a_mean_or_with_gaps_are_left_alone() -> None:
+    field = np.array([[-1, 5, np.nan, 3], [-1, 5, -2, 3]], np.float32)
+    held = postprocess.block_mean_above(field, np.array([[np.nan, 2]], np.float32), 2, None)
+    np.testing.assert_array_equal(held, field)
+
+
+def padded(field: np.ndarray, scale: int) -> np.ndarray:
+    """A whole field with what the operation reads around it, missing."""
+    around = degrade.surroundings("spline", scale) * scale
+    return np.pad(field, around, constant_values=np.nan)
+
+
+def bumps(side: int) -> np.ndarray:
+    y, x = np.mgrid[:side, :side] / 9
+    return (1000 * np.sin(y) * np.cos(1.3 * x) + 40 * x * y).astype(np.float32)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_the_spline_is_that_of_scipys_zoom(scale: int) -> None:
+    field = bumps(96)
+    zoomed = ndimage.zoom(field.astype(float), 1 / scale, order=3, mode="reflect", grid_mode=True)
+    found = degrade.spline(padded(field, scale), scale)
+    edge = -(-18 // scale)
+    inner = slice(edge, -edge)
+    assert found.shape == zoomed.shape
+    np.testing.assert_allclose(found[inner, inner], zoomed[inner, inner], atol=1e-2)
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_the_spline_of_a_part_is_that_of_the_whole_field(scale: int) -> None:
+    """Tiles degraded one by one have edges; here a part reads its surroundings and has none."""
+    field = bumps(96)
+    whole = degrade.spline(padded(field, scale), scale)
+    around, cut = degrade.surroundings("spline", scale) * scale, slice(32 // scale, 64 // scale)
+    part = degrade.spline(field[32 - around : 64 + around, 32 - around : 64 + around], scale)
+    np.testing.assert_array_equal(part, whole[cut, cut])
+    alone = degrade.spline(padded(field[32:64, 32:64], scale), scale)
+    assert abs(alone - whole[cut, cut]).max() > 0.5
+
+
+def test_the_spline_keeps_a_constant_beside_gaps_and_misses_what_lies_in_them() -> None:
+    field = np.full((32, 32), 7, np.float32)
+    field[12:20, 8:16] = np.nan
+    found = degrade.spline(padded(field, 4), 4)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(field[1::4, 1::4]))
+    np.testing.assert_allclose(found[np.isfinite(found)], 7, rtol=1e-6)
 
 
 def test_a_bed_is_held_below_its_surface() -> None:

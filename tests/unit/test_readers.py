@@ -23,10 +23,12 @@ from odc.geo.geobox import GeoBox
 from nunatak.errors import DataError, NunatakError, SourceError
 from nunatak.grid import Window
 from nunatak.source import Source, Variable
+from nunatak.sources.catalogue import load_sources
 from nunatak.sources.gridded import FileRaster, clean
 from nunatak.sources.raster import Axis
 from nunatak.sources.readers import open_netcdf, open_raster, open_zarr
 
+ROOT = Path(__file__).resolve().parents[2]
 BOX = GeoBox((4, 6), Affine(500, 0, 1000, 0, -500, 9000), "EPSG:3031")
 FIELD = np.arange(24, dtype=np.float32).reshape(4, 6)
 X, Y = 1250 + 500 * np.arange(6.0), 8750 - 500 * np.arange(4.0)
@@ -449,6 +451,20 @@ def test_clean_values_are_in_range_or_nan(values: list[float]) -> None:
     assert_array_equal(kept, np.array(wanted, np.float32))
 
 
+def test_a_floor_stands_for_what_is_below_it_and_hides_nothing_missing() -> None:
+    raw = np.ma.array([-16.5, -23.1, 0, 4, np.nan, -9999, -2e4, -1], mask=[0] * 7 + [1])
+    plain = Variable(units="m", nodata=-9999, valid_range=(-1e4, 1e4))
+    floored = plain.model_copy(update={"floor": 0})
+    missing = [np.nan] * 4
+    assert_array_equal(clean(raw, plain), np.array([-16.5, -23.1, 0, 4, *missing], np.float32))
+    assert_array_equal(clean(raw, floored), [0, 0, 0, 4, *missing])
+
+
+def test_a_floor_outside_of_the_valid_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="floor 0 lies outside"):
+        Variable(units="m", valid_range=(1, 9), floor=0)
+
+
 # Real files
 
 REAL = {
@@ -477,6 +493,18 @@ def test_a_real_zarr_equals_its_netcdf(shared_data: Path) -> None:
     window = Window(300, 500, 400, 700)
     assert one.geobox == other.geobox
     assert_array_equal(one.read("bed", window), other.read("bed", window))
+
+
+def test_a_real_negative_thickness_is_no_ice_by_the_catalogues_word(shared_data: Path) -> None:
+    entry = load_sources(ROOT / "config" / "sources.yaml")["arthern_5km"]
+    path, window = shared_data / "ice_thickness" / "H_beta.zarr", Window(0, 1120, 0, 1160)
+    found = open_zarr(path, entry).read("thickness", window)
+    raw = open_zarr(path, source(bed={"name": "thickness"})).read("bed", window)
+    assert raw.min() < -20
+    assert found.min() == 0
+    assert (found == 0).mean() == pytest.approx(0.58, abs=0.01)
+    assert_array_equal(found[raw > 0], raw[raw > 0])
+    assert not found[:, -8:].any(), "the recipe leaves these columns out"
 
 
 def test_a_real_file_of_another_sphere_is_refused(shared_data: Path) -> None:
