@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -35,15 +34,7 @@ def killed(tree: Tree, seconds: float) -> list[str]:
         The steps that it broke off.
     """
     shutil.rmtree(tree.results / "logs", ignore_errors=True)
-    command, environment = tree.command("--nolock")
-    with subprocess.Popen(
-        command,
-        cwd=tree.project.folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-    ) as run:
+    with tree.start() as run:
         while run.poll() is None and not begun(tree):
             time.sleep(0.02)
         time.sleep(seconds)

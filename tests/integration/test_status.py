@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -48,15 +47,7 @@ def test_jobs_of_a_run_that_is_killed(finished: Tree, tmp_path: Path) -> None:
     metadata = tree.results / "six/degrade/coarse.zarr/bed/zarr.json"
     metadata.unlink()
     os.mkfifo(metadata)  # who opens it waits
-    command, environment = tree.command("--nolock")
-    with subprocess.Popen(
-        command,
-        cwd=tree.project.folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-    ) as run:
+    with tree.start() as run:
         end = time.monotonic() + 60
         while not any(line.endswith(": running") for line in tree.status()):
             assert run.poll() is None

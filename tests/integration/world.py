@@ -196,6 +196,18 @@ class Tree:
         environment = {**os.environ, "PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
         return [sys.executable, "-m", "snakemake", *options, *given], environment
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """Begin a run in a process group of its own, which can be killed with all its jobs."""
+        command, environment = self.command("--nolock")
+        return subprocess.Popen(
+            command,
+            cwd=self.project.folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+
     def run(self, *options: str, cores: int = 2) -> subprocess.CompletedProcess[str]:
         """Run Snakemake, with empty logs."""
         shutil.rmtree(self.results / "logs", ignore_errors=True)

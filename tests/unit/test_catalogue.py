@@ -228,8 +228,8 @@ def test_local_files_of_the_catalogue_are_what_it_says(
         paths = local_paths(source, key, Path(), shared_data)
         for file, path in zip(source.files, paths, strict=True):
             if file.url.startswith("file:"):
-                assert file.sha256, key
-                assert file.bytes, key
+                # A folder, such as a Zarr store, has no checksum in the catalogue.
+                assert path.is_dir() or (file.sha256 and file.bytes), key
                 check(path, file)
                 checked += 1
     assert checked >= 7
