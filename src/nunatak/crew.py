@@ -32,6 +32,9 @@ _Tree = tuple[str, Path, tuple[Path, bool] | None]
 # Parts that wait for a worker, so that none is idle while the last part is summed.
 _AHEAD = 2
 _PATIENCE = 1800
+# Of a worker. By itself dask adds a setting of malloc that has every array paged in anew, which
+# takes two workers longer than one process.
+_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Crew:
@@ -143,16 +146,18 @@ def _await(client: Any, cluster: Cluster) -> None:
 
 
 def _local(workers: int, folder: str) -> Any:
+    import dask.config
     from distributed import LocalCluster
 
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        memory_limit=0,
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        local_directory=folder,
-    )
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": _ENVIRONMENT}):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            local_directory=folder,
+        )
 
 
 def _slurm(workers: int, memory: int, folder: str) -> Any:
@@ -167,6 +172,7 @@ def _slurm(workers: int, memory: int, folder: str) -> Any:
         cores=1,
         processes=1,
         memory=f"{memory}MB",
+        nanny=False,
         python=sys.executable,
         local_directory=folder,
         job_script_prologue=[f"export PYTHONPATH='{Path(__file__).parents[1]}' OMP_NUM_THREADS=1"],
