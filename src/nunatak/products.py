@@ -57,6 +57,10 @@ class Results:
             )
         return self._product(f"reproject/{role}", self.recipe.ratio(role), variables)
 
+    def fed(self, name: str) -> Product:
+        """What feeds a model: ``coarse``, or a role."""
+        return self.coarse if name == "coarse" else self.role(name)
+
     def member(self, method: str, member: int) -> Product:
         """What one member of a method inferred."""
         return self._product(f"infer/{method}/{member}", self.recipe.grid.scale, [self._target()])

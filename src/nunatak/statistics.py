@@ -51,7 +51,7 @@ def statistics(results: Results, index: pd.DataFrame, crew: Crew = ALONE) -> dic
     for part in crew.each(_sums, results, lots):
         total = {name: total.get(name, 0.0) + sums for name, sums in part.items()}
     target, starts = total.pop("target"), _starts(results)
-    fitted = {name: start.fit_sums(total[name]).to_json() for name, start in starts.items()}
+    fitted = {name: start.fit(total[name]).to_json() for name, start in starts.items()}
     return {"transforms": fitted, **_moments(target)}
 
 
@@ -66,7 +66,7 @@ def _starts(results: Results) -> dict[str, Transform]:
 def _sums(results: Results, windows: list[Window]) -> Sums:
     found = {"target": np.sum([_target(results, window) for window in windows], axis=0)}
     for name, start in _starts(results).items():
-        product = results.coarse if name == "coarse" else results.role(name)
+        product = results.fed(name)
         found[name] = start.sums(product.read_all(window) for window in windows)
     return found
 

@@ -179,7 +179,8 @@ def world(root: Path, spec: Recipe | None = None) -> Results:
         coarse.write(block, {"bed": means[block.core.slices]})
     _index(results)
     fitted = {"coarse": means[None], "velocity": np.stack(flow)}
-    transforms = {name: standard().fit([values]).to_json() for name, values in fitted.items()}
+    op = standard()
+    transforms = {name: op.fit(op.sums([values])).to_json() for name, values in fitted.items()}
     rest = fine - degrade.repeat(means, SCALE)
     moments = {
         "mean": float(np.nanmean(fine)),

@@ -67,8 +67,8 @@ class Inputs:
     @cached_property
     def products(self) -> dict[str, Product]:
         """The product behind each input."""
-        conditions = self.results.recipe.reads(self.method)
-        return {"coarse": self.results.coarse, **{r: self.results.role(r) for r in conditions}}
+        names = ("coarse", *self.results.recipe.reads(self.method))
+        return {name: self.results.fed(name) for name in names}
 
     @cached_property
     def spec(self) -> ModelSpec:

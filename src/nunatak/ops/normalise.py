@@ -32,15 +32,14 @@ class Transform:
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
 
-    def fit(self, samples: Iterable[NDArray[np.float32]]) -> Transform:
-        """Mean and SD of the valid cells of each channel over samples (channels, rows, columns).
-
-        A channel without a valid cell gets offset 0, one that does not vary gets scale 1.
-        """
-        return self.fit_sums(self.sums(samples))
-
     def sums(self, samples: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
-        """What `fit` needs of samples, (3, channels); those of several lots add up."""
+        """What `fit` needs of samples (channels, rows, columns); those of several lots add up.
+
+        Returns
+        -------
+        ndarray
+            (3, channels): number, sum and sum of squares of the valid cells, on the curve.
+        """
         total: NDArray[np.float64] | None = None
         for sample in samples:
             curved = self._forward(sample.astype(np.float64)).reshape(sample.shape[0], -1)
@@ -51,8 +50,11 @@ class Transform:
         assert total is not None, "there is always a training tile"
         return total
 
-    def fit_sums(self, sums: NDArray[np.float64]) -> Transform:
-        """Finish a fit by the `sums` of all samples."""
+    def fit(self, sums: NDArray[np.float64]) -> Transform:
+        """Mean and SD of the valid cells of each channel, by the `sums` of all samples.
+
+        A channel without a valid cell gets offset 0, one that does not vary gets scale 1.
+        """
         if not self.fitted:
             return self._with(np.zeros(sums.shape[1]), np.ones(sums.shape[1]))
         mean, square = sums[1:] / np.maximum(sums[0], 1)

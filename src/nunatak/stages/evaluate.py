@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from nunatak.crew import ALONE, Crew
 from nunatak.dag import METRICS
 from nunatak.figures import markdown_table
 from nunatak.grid import Block, Window
-from nunatak.metrics.pointwise import skill
+from nunatak.metrics.pointwise import ErrorSums, skill
 from nunatak.ops.degrade import resample
 from nunatak.ops.split import TEST
 from nunatak.products import Results
@@ -41,11 +41,12 @@ def score(results: Results, picks: Observations | None, crew: Crew = ALONE) -> d
     layout = results.recipe.layout
     points = picks.by_block(layout) if picks else ()
     scores = _scores(results)
-    for part in chain(
-        crew.each(_of_block, results, layout.blocks()), crew.each(_of_picks, results, points)
-    ):
+    for part in crew.each(_of_block, results, layout.blocks()):
         for method, sums in part.items():
             scores[method].merge(sums)
+    for found in crew.each(_of_picks, results, points):
+        for method, errors in found.items():
+            scores[method].picks.merge(errors)
     return scores
 
 
@@ -146,7 +147,7 @@ def _score_patches(
             sums.spectrum.add(field[at], truth[at])
 
 
-def _of_picks(results: Results, picks: tuple[Block, pd.DataFrame]) -> dict[str, Scores]:
+def _of_picks(results: Results, picks: tuple[Block, pd.DataFrame]) -> dict[str, ErrorSums]:
     block, points = picks
     recipe, scale = results.recipe, results.recipe.grid.scale
     held = (labels(results, block.core) == TEST).repeat(scale, 0).repeat(scale, 1)
@@ -160,11 +161,11 @@ def _of_picks(results: Results, picks: tuple[Block, pd.DataFrame]) -> dict[str, 
         field = above.read_first(block.core)
         ratio = above.layout.ratio
         observed = field[at[0] * ratio // scale, at[1] * ratio // scale] - observed
-    scores = _scores(results)
-    for method, sums in scores.items():
+    errors = {method: ErrorSums() for method in recipe.products}
+    for method, sums in errors.items():
         field = results.mosaic(method).read(recipe.target.variable, block.core)
-        sums.picks.add(field[at], observed)
-    return scores
+        sums.add(field[at], observed)
+    return errors
 
 
 def table(scores: dict[str, Scores]) -> pd.DataFrame:

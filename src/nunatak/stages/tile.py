@@ -205,7 +205,7 @@ def _digests(results: Results, given: tuple[Block, NDArray[np.int64]]) -> dict[s
     halos["coarse"] = tiles.context + REACH
     return {
         name: _digest_covered(
-            results.coarse if name == "coarse" else results.role(name),
+            results.fed(name),
             block,
             _covered(corners, tiles.size, halo, block.core),
         )
