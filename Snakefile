@@ -24,6 +24,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/infer.smk"
 include: "workflow/rules/mosaic.smk"
 include: "workflow/rules/publish.smk"
+include: "workflow/rules/series.smk"
 include: "workflow/rules/evaluate.smk"
 
 

@@ -11,7 +11,7 @@ import typer
 
 from nunatak.commands.people import people
 from nunatak.errors import NunatakError
-from nunatak.jobs import Work, run
+from nunatak.jobs import Work, named, run
 from nunatak.learn.spread import Launcher, Spread
 from nunatak.tracking.steps import Step
 
@@ -152,7 +152,8 @@ def train(
     if spread.rank:
         _follow(recipe, results, work)
     else:
-        step = Step("train", recipe.parent.name, {"method": method, "member": str(member)})
+        names = {"method": method, "member": str(member)}
+        step = Step("train", named(recipe, results), names)
         processes = spread.devices * spread.nodes
         run(step, recipe, results, work, processes=processes, nodes=spread.nodes)
 
@@ -196,6 +197,18 @@ def publish(recipe: RecipeFile, results: ResultsRoot, method: Method) -> None:
 
 
 @app.command()
+def series(recipe: RecipeFile, results: ResultsRoot) -> None:
+    """Put the fronts of all scenes in one file, and those of one group in their order in time."""
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.series import series as stage
+
+        return stage(tree)
+
+    _run("series", recipe, results, work)
+
+
+@app.command()
 def evaluate(
     recipe: RecipeFile,
     results: ResultsRoot,
@@ -219,7 +232,7 @@ def evaluate(
 def _run(
     stage: str, recipe: Path, results: Path, work: Work, data: Path = Path(), **names: str
 ) -> None:
-    run(Step(stage, recipe.parent.name, names), recipe, results, work, data)
+    run(Step(stage, named(recipe, results), names), recipe, results, work, data)
 
 
 def _follow(recipe: Path, results: Path, work: Work) -> None:

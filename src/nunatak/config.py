@@ -10,11 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from nunatak import registry
 from nunatak.errors import ConfigError
 from nunatak.provenance import write_text
 from nunatak.recipe import Recipe
 from nunatak.source import Model, Name, Source
 from nunatak.sources.catalogue import load_sources, local_paths, read_yaml
+from nunatak.sources.raster import Album
 from nunatak.validation import explain
 
 _PATH = re.compile(r"[\w./][\w./+@=-]*")
@@ -99,8 +101,40 @@ def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Rec
                 f"config: two runs are called {recipe.name!r}", "names that differ", "set name:"
             )
         _refuse_missing(recipe, Path(parsed.data))
+        recipe = with_scenes(recipe, Path(parsed.results), Path(parsed.data))
         recipes[recipe.name] = recipe
+        recipes |= {part.name: part for part in map(recipe.of, recipe.places)}
     return parsed, recipes
+
+
+def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
+    """A recipe that knows its scenes, if it is one of scenes.
+
+    Raises
+    ------
+    ConfigError
+        If what is to be mapped is in none of them, or they do not suit the scale.
+    """
+    if recipe.scenes is None:
+        return recipe
+    key = recipe.scenes.source
+    source = recipe.sources[key]
+    path = local_paths(source, key, results / "download" / key, data)[0]
+    album: Album = registry.READERS.call(source.reader.op, source.reader.args, path, source)
+    found = album.scenes()
+    groups = {scene.group for scene in found.values()}
+    asked = {*recipe.scenes.mapped, *([recipe.series.group] if recipe.series else [])}
+    if unknown := sorted(asked - groups):
+        raise ConfigError(
+            f"{recipe.name}: no scene of {', '.join(unknown)} in {key}",
+            f"one of {', '.join(sorted(groups))}",
+            "correct scenes.mapped and series.group",
+        )
+    scenes = recipe.scenes.model_copy(update={"found": found})
+    recipe = recipe.model_copy(update={"scenes": scenes})
+    for place in recipe.places:
+        recipe.of(place).layout  # noqa: B018
+    return recipe
 
 
 def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:
@@ -135,6 +169,7 @@ def _named_sources(raw: Mapping[str, Any]) -> set[str]:
     """The sources that an unchecked recipe names; what is no mapping or text, names none."""
     roles = raw.get("roles")
     parts = [*(roles.values() if isinstance(roles, Mapping) else ()), raw.get("picks")]
+    parts.append(raw.get("scenes"))
     known = [part for part in parts if isinstance(part, Mapping)]
     named = [part.get(key) for part in known for key in ("source", "geoid")]
     return {name for name in named if isinstance(name, str)}

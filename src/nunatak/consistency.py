@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from nunatak.errors import NunatakError
-from nunatak.registry import FIELD_READERS
+from nunatak.registry import AS_IS, FIELD_READERS, SCENE_READERS
 from nunatak.source import Elevation
 
 if TYPE_CHECKING:
@@ -19,24 +19,75 @@ def faults(recipe: Recipe) -> Iterator[str]:
     Each fault says what was given, what was expected and, where it can, what to do.
     """
     yield from _dangling(recipe)
+    yield from _placeless(recipe)
     try:
-        recipe.layout  # noqa: B018
+        if recipe.grid.bounds is not None:
+            recipe.layout  # noqa: B018
         for role in recipe.roles:
             recipe.ratio(role)
     except NunatakError as error:
         yield str(error)
+    yield from _layered(recipe)
     low, high = recipe.target.valid_range
     if low <= recipe.mosaic.nodata <= high:
         yield (
             f"mosaic.nodata {recipe.mosaic.nodata:g} is a valid value: expected one outside of"
             f" target.valid_range, {low:g} to {high:g}"
         )
-    if recipe.coarse.degrade.op != "pair" and recipe.coarse.role != "target":
+    if recipe.coarse.degrade.op not in {"pair", *AS_IS} and recipe.coarse.role != "target":
         yield f"coarse.role {recipe.coarse.role!r} is a real coarse source: degrade must be 'pair'"
     if recipe.coarse.degrade.op == "pair" and recipe.ratio(recipe.coarse.role) != 1:
         yield f"roles.{recipe.coarse.role}: the coarse field needs the resolution of a coarse cell"
+    if recipe.coarse.degrade.op in AS_IS and recipe.grid.scale != 1:
+        yield f"grid.scale {recipe.grid.scale}: {recipe.coarse.degrade.op!r} needs a scale of 1"
     yield from _fieldless(recipe)
     yield from _incomparable(recipe)
+
+
+def _placeless(recipe: Recipe) -> Iterator[str]:
+    """A grid that lies nowhere, or that scenes would bring a second time."""
+    grid = recipe.grid
+    given = {"crs": grid.crs, "bounds": grid.bounds, "resolution": grid.resolution}
+    if recipe.scenes is None:
+        lacking = [key for key, value in given.items() if value is None]
+        if lacking:
+            yield f"grid: {', '.join(lacking)} not given; expected a value, or a section scenes"
+        if recipe.split.by.op in SCENE_READERS:
+            yield f"split.by: {recipe.split.by.op!r} tells scenes apart: expected a section scenes"
+        if recipe.series:
+            yield "series: expected a section scenes, whose dates it follows"
+    elif not recipe.scene:
+        told = [key for key, value in {**given, "shape": grid.shape}.items() if value is not None]
+        if told:
+            yield f"grid: {', '.join(told)} given; each scene brings its own: remove it"
+
+
+def _layered(recipe: Recipe) -> Iterator[str]:
+    """Layers that are none, that lack some classes, or that stand in another order."""
+    target = recipe.target
+    lines = len(recipe.roles["target"].variables) if "target" in recipe.roles else 0
+    first = 1 if target.classes else 0
+    if target.layers and lines < first + len(target.lines):
+        yield "roles.target: expected a variable of codes for target.classes, then one a line"
+    for method in recipe.methods:
+        layers = recipe.layers(method)
+        kept = tuple(name for name in target.layers if name in layers)
+        told = [name for name in target.classes if name in layers]
+        if (
+            layers != kept
+            or len(set(layers)) < len(layers)
+            or len(told)
+            not in (
+                0,
+                len(target.classes),
+            )
+        ):
+            yield (
+                f"methods.{method}.layers: {', '.join(layers)}: expected all of target.classes or"
+                f" none, then some of target.lines, in the order {', '.join(target.layers)}"
+            )
+    if recipe.series and recipe.series.area not in target.classes:
+        yield f"series.area: no class {recipe.series.area!r}; {', '.join(target.classes)}"
 
 
 def _fieldless(recipe: Recipe) -> Iterator[str]:
@@ -51,7 +102,7 @@ def _fieldless(recipe: Recipe) -> Iterator[str]:
 
 def _incomparable(recipe: Recipe) -> Iterator[str]:
     """What meets the target has its units; picks that are heights have its vertical datum too."""
-    meeting = ["target", recipe.coarse.role]
+    meeting = ["target", *([] if recipe.coarse.degrade.op in AS_IS else [recipe.coarse.role])]
     meeting += [c.role for m in recipe.methods.values() for c in m.constraints if c.role]
     meeting += [recipe.picks.below] if recipe.picks and recipe.picks.below else []
     found = [(f"roles.{r}", recipe.roles[r].source, recipe.roles[r].variables[0]) for r in meeting]
@@ -92,6 +143,7 @@ def _dangling(recipe: Recipe) -> Iterator[str]:
     ]
     named += [("source", f"roles.{name}.source", r.source) for name, r in recipe.roles.items()]
     named += [("source", f"roles.{n}.geoid", r.geoid) for n, r in recipe.roles.items() if r.geoid]
+    named += [("source", "scenes.source", recipe.scenes.source)] if recipe.scenes else []
     if recipe.picks:
         named += [("source", "picks.source", recipe.picks.source)]
         named += [("role", "picks.below", recipe.picks.below)] if recipe.picks.below else []

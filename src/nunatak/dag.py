@@ -6,16 +6,35 @@ from collections.abc import Callable, Iterable
 
 from nunatak.grid import Block
 from nunatak.recipe import Recipe
-from nunatak.registry import NEIGHBOUR_READERS
+from nunatak.registry import AS_IS, NEIGHBOUR_READERS
 from nunatak.tracking.steps import Step
 
-METRICS = ("metrics.csv", "metrics.md", "panels.png", "map.png", "spectra.png")
+_Named = tuple[str, dict[str, str]]
+METRICS = ("metrics.csv", "metrics.md", "panels.png", "map.png", "charts.png")
 TILES = ("overlap.json", "split.png")
+SERIES = ("fronts.gpkg", "series.csv", "series.png", "map.png")
 
 
 def _blocks(recipe: Recipe, product: str, blocks: Iterable[Block] | None = None) -> list[str]:
     chosen = recipe.layout.blocks() if blocks is None else blocks
     return [f"{recipe.name}/{product}/{block.name}" for block in chosen]
+
+
+def _everywhere(recipe: Recipe, product: str) -> list[str]:
+    """A product's blocks at all places of a recipe."""
+    return [path for place in recipe.places for path in _blocks(recipe.of(place), product)]
+
+
+def coarse(recipe: Recipe) -> str:
+    """The product that is, or holds, the coarse field."""
+    by = recipe.coarse
+    return f"reproject/{by.role}" if by.degrade.op in AS_IS else "degrade/coarse"
+
+
+def mapped(recipe: Recipe) -> list[str]:
+    """The places of a recipe that become products."""
+    scenes = recipe.scenes
+    return [p for p in recipe.places if not (scenes and p) or scenes.maps(p)]
 
 
 def _downloads(sources: Iterable[str]) -> list[str]:
@@ -32,11 +51,11 @@ def _trained(recipe: Recipe, method: str) -> list[str]:
     if recipe.methods[method].train is None:
         return []
     members = range(recipe.members(method))
-    return [f"{recipe.name}/train/{method}/{m}/manifest" for m in members]
+    return [f"{recipe.family}/train/{method}/{m}/manifest" for m in members]
 
 
 def _tiled(recipe: Recipe) -> str:
-    return f"{recipe.name}/tile/manifest"
+    return f"{recipe.family}/tile/manifest"
 
 
 def _download(recipe: Recipe, *, source: str) -> list[str]:
@@ -50,7 +69,7 @@ def _scan(recipe: Recipe, *, source: str) -> list[str]:
 def _reproject(recipe: Recipe, *, role: str, block: str) -> list[str]:
     spec = recipe.roles[role]
     sources = [spec.source, *([spec.geoid] if spec.geoid else [])]
-    return [*_downloads(sources), *(f"{recipe.name}/scan/{source}" for source in sources)]
+    return [*_downloads(sources), *(f"{recipe.family}/scan/{source}" for source in sources)]
 
 
 def _degrade(recipe: Recipe, *, block: str) -> list[str]:
@@ -62,8 +81,8 @@ def _degrade(recipe: Recipe, *, block: str) -> list[str]:
 
 def _tile(recipe: Recipe) -> list[str]:
     roles = {"target", *recipe.conditions, *([recipe.split.role] if recipe.split.role else [])}
-    read = [f"reproject/{role}" for role in sorted(roles)]
-    return [path for product in ["degrade/coarse", *read] for path in _blocks(recipe, product)]
+    read = dict.fromkeys([coarse(recipe), *(f"reproject/{role}" for role in sorted(roles))])
+    return [path for product in read for path in _everywhere(recipe, product)]
 
 
 def _train(recipe: Recipe, *, method: str, member: str) -> list[str]:
@@ -72,7 +91,7 @@ def _train(recipe: Recipe, *, method: str, member: str) -> list[str]:
 
 def _infer(recipe: Recipe, *, method: str, member: str, block: str) -> list[str]:
     around = list(recipe.layout.neighbours(recipe.layout.named(block)))
-    read = ["degrade/coarse", *(f"reproject/{role}" for role in recipe.reads(method))]
+    read = [coarse(recipe), *(f"reproject/{role}" for role in recipe.reads(method))]
     fields = [path for product in read for path in _blocks(recipe, product, around)]
     trained = _trained(recipe, method)[int(member) : int(member) + 1]
     return [*(trained or [_tiled(recipe)]), *fields]
@@ -82,7 +101,7 @@ def _mosaic(recipe: Recipe, *, method: str, block: str) -> list[str]:
     members = [f"infer/{method}/{m}" for m in range(recipe.members(method))]
     roles = [f"reproject/{c.role}" for c in recipe.methods[method].constraints if c.role]
     one = [recipe.layout.named(block)]
-    products = [*members, "degrade/coarse", *roles]
+    products = [*members, coarse(recipe), *roles]
     return [path for product in products for path in _blocks(recipe, product, one)]
 
 
@@ -95,12 +114,27 @@ def _publish(recipe: Recipe, *, method: str) -> list[str]:
     ]
 
 
+def _published(recipe: Recipe) -> list[str]:
+    """What is published of all scenes."""
+    parts = [recipe.of(place).name for place in mapped(recipe)]
+    return [f"{part}/publish/{m}.provenance" for part in parts for m in recipe.products]
+
+
+def _series(recipe: Recipe) -> list[str]:
+    return [*_published(recipe), *_everywhere(recipe, "reproject/target")]
+
+
 def _evaluate(recipe: Recipe) -> list[str]:
+    if recipe.scenes:
+        parts = [recipe.of(place) for place in mapped(recipe)]
+        read = ["reproject/target", *(f"mosaic/{m}" for m in recipe.products)]
+        fields = [path for part in parts for name in read for path in _blocks(part, name)]
+        return [_tiled(recipe), *_published(recipe), *fields]
     roles = {"target", *([recipe.split.role] if recipe.split.role else [])}
     picks = recipe.picks
     roles |= {picks.below} if picks and picks.below else set()
     roles |= {part.role for parts in recipe.evaluate.classes.values() for part in parts}
-    products = [*(f"mosaic/{m}" for m in recipe.products), "degrade/coarse"]
+    products = [*(f"mosaic/{m}" for m in recipe.products), coarse(recipe)]
     products += [f"reproject/{role}" for role in sorted(roles)]
     read = [path for product in products for path in _blocks(recipe, product)]
     return [_tiled(recipe), *read, *_downloads([picks.source] if picks else [])]
@@ -116,6 +150,7 @@ _INPUTS: dict[str, Callable[..., list[str]]] = {
     "infer": _infer,
     "mosaic": _mosaic,
     "publish": _publish,
+    "series": _series,
     "evaluate": _evaluate,
 }
 
@@ -141,23 +176,56 @@ def inputs(recipe: Recipe, stage: str, **names: str) -> list[str]:
 
 
 def steps(recipe: Recipe) -> list[Step]:
-    """Every step of a recipe, each after those that it reads."""
-    name, blocks = recipe.name, [block.name for block in recipe.layout.blocks()]
-    members = [(m, str(i)) for m in recipe.products for i in range(recipe.members(m))]
-    trained = [(m, i) for m, i in members if recipe.methods[m].train]
-    named: list[tuple[str, dict[str, str]]] = [
+    """Every step of a recipe, each after those that it reads.
+
+    A recipe of scenes has those of all scenes together, and each scene's own recipe the rest.
+    """
+    found: list[_Named] = []
+    if not recipe.scene:
+        found += _shared(recipe)
+    if recipe.scene or not recipe.scenes:
+        found += _placed(recipe)
+    if not recipe.scene:
+        found += [("series", {})] if recipe.series else []
+        found += [("evaluate", {})]
+    order = list(_INPUTS)
+    found.sort(key=lambda named: order.index(named[0]))
+    return [Step(stage, recipe.name, names) for stage, names in found]
+
+
+def _shared(recipe: Recipe) -> list[_Named]:
+    """Steps of which there is one for all places, up to the trained models."""
+    trained = [
+        (m, str(i))
+        for m in recipe.products
+        if recipe.methods[m].train
+        for i in range(recipe.members(m))
+    ]
+    return [
         *(("download", {"source": s}) for s in sorted(recipe.sources)),
         *(("scan", {"source": s}) for s in _gridded(recipe)),
-        *(("reproject", {"role": r, "block": b}) for r in recipe.roles for b in blocks),
-        *(("degrade", {"block": b}) for b in blocks),
         ("tile", {}),
         *(("train", {"method": m, "member": i}) for m, i in trained),
+    ]
+
+
+def _placed(recipe: Recipe) -> list[_Named]:
+    """Steps of one place, block by block."""
+    blocks = [block.name for block in recipe.layout.blocks()]
+    members = [(m, str(i)) for m in recipe.products for i in range(recipe.members(m))]
+    made = recipe.coarse.degrade.op not in AS_IS
+    found: list[_Named] = [
+        *(("reproject", {"role": r, "block": b}) for r in recipe.roles for b in blocks),
+        *(("degrade", {"block": b}) for b in blocks if made),
+    ]
+    if recipe.scenes and not recipe.scenes.maps(recipe.scene):
+        return found
+    return [
+        *found,
         *(("infer", {"method": m, "member": i, "block": b}) for m, i in members for b in blocks),
         *(("mosaic", {"method": m, "block": b}) for m in recipe.products for b in blocks),
         *(("publish", {"method": m}) for m in recipe.products),
-        ("evaluate", {}),
     ]
-    return [Step(stage, name, names) for stage, names in named]
 
 
 def gates(recipe: Recipe, stage: str, **names: str) -> list[Step]:
@@ -171,9 +239,9 @@ def gates(recipe: Recipe, stage: str, **names: str) -> list[Step]:
         sources = [spec.source, *([spec.geoid] if spec.geoid else [])]
     elif stage not in ("download", "scan"):
         sources = _gridded(recipe)
-    found = [Step("scan", recipe.name, {"source": source}) for source in sources]
-    late = stage in ("train", "infer", "mosaic", "publish", "evaluate")
-    return [*found, *([Step("tile", recipe.name)] if late else [])]
+    found = [Step("scan", recipe.family, {"source": source}) for source in sources]
+    late = stage in ("train", "infer", "mosaic", "publish", "series", "evaluate")
+    return [*found, *([Step("tile", recipe.family)] if late else [])]
 
 
 def outputs(recipe: Recipe) -> list[str]:
@@ -181,9 +249,19 @@ def outputs(recipe: Recipe) -> list[str]:
 
     Snakemake does not remake a lost intermediate unless it is asked for by name.
     """
-    found = [f"{step.path}.json" for step in steps(recipe)]
-    trained = [path for m in recipe.products for path in _trained(recipe, m)]
-    found += [path.replace("manifest", "loss.png") for path in trained]
-    found += [f"{recipe.name}/tile/{name}" for name in TILES]
-    found += [f"{recipe.name}/publish/{m}.tif" for m in recipe.products]
-    return found + [f"{recipe.name}/evaluate/{name}" for name in METRICS]
+    made = steps(recipe)
+    found = [f"{step.path}.json" for step in made]
+    for step in made:
+        found += [f"{recipe.name}/{name}" for name in _beside(step)]
+    return found
+
+
+def _beside(step: Step) -> list[str]:
+    """The files for people that a step makes, below the folder of its run."""
+    method = step.names.get("method", "")
+    if step.stage == "train":
+        return [f"train/{method}/{step.names['member']}/loss.png"]
+    if step.stage == "publish":
+        return [f"publish/{method}.tif"]
+    names = {"tile": TILES, "series": SERIES, "evaluate": METRICS}.get(step.stage, ())
+    return [f"{step.stage}/{name}" for name in names]

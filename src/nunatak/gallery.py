@@ -15,6 +15,7 @@ from nunatak.crew import ALONE, Crew
 from nunatak.grid import Block, Window
 from nunatak.ops.split import NAMES, TEST
 from nunatak.products import Results
+from nunatak.recipe import Recipe
 from nunatak.scores import Scores
 from nunatak.splits import labels
 from nunatak.store import Product
@@ -24,14 +25,14 @@ PANEL = 256
 
 
 def draw(results: Results, scores: Mapping[str, Scores], folder: Path, crew: Crew = ALONE) -> None:
-    """Draw panels.png, map.png and spectra.png of a recipe into a folder."""
+    """Draw panels.png, map.png and charts.png of a recipe into a folder."""
     panels(results, folder / "panels.png")
     whole(results, folder / "map.png", crew)
-    resolution = results.recipe.grid.resolution
+    resolution = results.recipe.resolution
     spectra = {method: s.spectrum.summary(resolution) for method, s in scores.items()}
     nyquist = 2 * resolution * results.recipe.grid.scale
     units = results.recipe.target.units
-    figures.spectra(spectra, folder / "spectra.png", coarse_nyquist=nyquist, units=units)
+    figures.spectra(spectra, folder / "charts.png", coarse_nyquist=nyquist, units=units)
 
 
 def showcase(results: Results) -> Window:
@@ -86,8 +87,11 @@ def whole(results: Results, path: Path, crew: Crew = ALONE) -> None:
 
 
 def split(results: Results, index: pd.DataFrame, path: Path) -> None:
-    """The map of the split, with the tiles that are used over it."""
+    """The map of the split, with the tiles that are used over it; of scenes, their calendar."""
     recipe = results.recipe
+    if recipe.scenes:
+        _calendar(recipe, index, path)
+        return
     rows, cols = recipe.layout.shape
     step = ceil(max(rows, cols) / PIXELS)
     codes = np.full((ceil(rows / step), ceil(cols / step)), 255, dtype=np.uint8)
@@ -108,6 +112,20 @@ def split(results: Results, index: pd.DataFrame, path: Path) -> None:
         extent=_extent(results, Window(0, rows, 0, cols)),
         title="Cells that tiles use; the rest is buffer or missing",
     )
+
+
+def _calendar(recipe: Recipe, index: pd.DataFrame, path: Path) -> None:
+    assert recipe.scenes is not None
+    found = recipe.scenes.found
+    used = index.drop_duplicates("place")[["place", "split"]]
+    frame = pd.DataFrame(
+        {
+            "date": [found[name].date for name in used["place"]],
+            "group": [found[name].group for name in used["place"]],
+            "split": [NAMES[split].replace("training", "train") for split in used["split"]],
+        }
+    )
+    figures.calendar(frame, path, title="Scenes that tiles are cut from")
 
 
 def thumbnail(results: Results, method: str, crew: Crew = ALONE) -> NDArray[np.float32]:

@@ -39,12 +39,18 @@ def kept(arguments: Sequence[str]) -> bool:
     recipe, root = Path(options["--recipe"]), Path(options["--results"])
     if not recipe.is_file():
         return False
-    step = Step(arguments[0], recipe.parent.name, names)
+    step = Step(arguments[0], named(recipe, root), names)
     tracker = Tracker(root, Path(options.get("--data", "")))
     try:
         return not _reason(step, recipe, tracker)[0]
     except OSError:  # a full disk, say: `run` meets it again, and says so
         return False
+
+
+def named(recipe: Path, root: Path) -> str:
+    """The name in results of the run that a recipe.json is of."""
+    folder = recipe.parent
+    return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.name
 
 
 def _reason(step: Step, recipe: Path, tracker: Tracker) -> tuple[str, dict[str, Any]]:

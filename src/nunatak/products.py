@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import get_args
 
+from nunatak.grid import Block
 from nunatak.provenance import digest_file, digest_json
 from nunatak.recipe import Recipe
+from nunatak.registry import AS_IS
 from nunatak.source import Elevation
 from nunatak.store import Layout, Product, Variable
 from nunatak.tracking.ledger import Ledger
@@ -35,13 +38,40 @@ class Results:
         """The folder of the recipe."""
         return self.root / self.recipe.name
 
+    @property
+    def family(self) -> Path:
+        """The folder of the run: of a scene, that of all its scenes together."""
+        return self.root / self.recipe.family
+
+    def at(self, place: str) -> Results:
+        """The tree of one of the recipe's places: of a scene by its name, or this one."""
+        return self._scenes(place) if place else self
+
+    @property
+    def typical(self) -> Results:
+        """The tree of one place, for what is the same at all of them."""
+        return self.at(self.recipe.places[0])
+
+    @cached_property
+    def _scenes(self) -> Callable[[str], Results]:
+        return lru_cache(lambda place: replace(self, recipe=self.recipe.of(place)))
+
+    def everywhere(self, places: Iterable[str] | None = None) -> Iterator[tuple[str, Block]]:
+        """Every block of every place, or of some."""
+        for place in self.recipe.places if places is None else places:
+            for block in self.recipe.of(place).layout.blocks():
+                yield place, block
+
     def manifest(self, product: str, block: str) -> Path:
         """Where the manifest of a block lies."""
         return self.folder / product / f"{block}.json"
 
     @cached_property
     def coarse(self) -> Product:
-        """The coarse field of the target."""
+        """The coarse field of the target, or what is taken for it as it lies in its role."""
+        by = self.recipe.coarse
+        if by.degrade.op in AS_IS:
+            return self.role(by.role).only(by.degrade.args["variable"])
         return self._product("degrade/coarse", 1, [self._target()])
 
     def role(self, role: str) -> Product:
@@ -63,25 +93,28 @@ class Results:
 
     def member(self, method: str, member: int) -> Product:
         """What one member of a method inferred."""
-        return self._product(f"infer/{method}/{member}", self.recipe.grid.scale, [self._target()])
+        variables = self._predicted(method)
+        return self._product(f"infer/{method}/{member}", self.recipe.grid.scale, variables)
 
     def mosaic(self, method: str) -> Product:
         """The product of a method: mean over members, and their SD where there are several."""
-        variables = [self._target()]
+        variables = self._predicted(method)
         if self.recipe.members(method) > 1:
-            target = self.recipe.target
-            long_name = f"standard deviation of {target.long_name} over members"
-            variables.append(Variable(f"{target.variable}_sd", target.units, "", long_name))
+            long_name = "standard deviation of {} over members"
+            variables += [
+                Variable(f"{v.name}_sd", v.units, "", long_name.format(v.long_name))
+                for v in variables
+            ]
         return self._product(f"mosaic/{method}", self.recipe.grid.scale, variables)
 
     def train(self, method: str, member: int) -> Path:
         """The folder of a trained member."""
-        return self.folder / "train" / method / str(member)
+        return self.family / "train" / method / str(member)
 
     @property
     def tiles(self) -> Path:
         """The folder of the training samples' index, the overlap report and the transforms."""
-        return self.folder / "tile"
+        return self.family / "tile"
 
     def tiled(self, name: str) -> Path:
         """A file of the stage `tile`; if a job runs, the file is checked and its read noted.
@@ -93,7 +126,7 @@ class Results:
 
     def trained(self, method: str, member: int) -> Path:
         """The best checkpoint of a trained member, checked and noted as `tiled` does."""
-        step = f"{self.recipe.name}/train/{method}/{member}/manifest"
+        step = f"{self.recipe.family}/train/{method}/{member}/manifest"
         return self._read(step, "model", self.train(method, member) / "best.pt")
 
     def _read(self, step: str, variable: str, path: Path) -> Path:
@@ -103,7 +136,7 @@ class Results:
 
     @property
     def _tiling(self) -> str:
-        return f"{self.recipe.name}/tile/manifest"
+        return f"{self.recipe.family}/tile/manifest"
 
     def wrote(self, *paths: Path) -> None:
         """Note files that a job left beside its manifest."""
@@ -129,6 +162,14 @@ class Results:
     def _target(self) -> Variable:
         t = self.recipe.target
         return Variable(t.variable, t.units, t.standard_name, t.long_name, t.vertical_datum)
+
+    def _predicted(self, method: str) -> list[Variable]:
+        """What a method's product holds: the target, or the probability of each layer."""
+        layers = self.recipe.layers(method)
+        title = self.recipe.target.long_name
+        return [Variable(n, "1", "", f"probability of {n} ({title})") for n in layers] or [
+            self._target()
+        ]
 
     def _product(self, name: str, ratio: int, variables: list[Variable]) -> Product:
         attributes = {"title": self.recipe.title, "product": f"{self.recipe.name}/{name}"}

@@ -13,8 +13,10 @@ from nunatak import registry
 from nunatak.consistency import faults
 from nunatak.errors import ConfigError
 from nunatak.grid import Grid
-from nunatak.source import Crs, Elevation, Model, Name, Source, Units, checked, one_of
+from nunatak.scene import FOLDER, Scene, Scenes
+from nunatak.source import Crs, Elevation, Model, Name, Op, Source, Units, checked, one_of
 
+RUN = rf"^[A-Za-z][A-Za-z0-9_]*(/{FOLDER}/[A-Za-z0-9_-]+)?$"
 Resampling = Literal["nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode"]
 
 
@@ -35,17 +37,57 @@ class Role(Model):
 
 
 class GridSpec(Model):
-    """The fine grid: left, bottom, right, top, resolution (CRS units); scale, block (cells)."""
+    """The fine grid: left, bottom, right, top, resolution (CRS units); scale, block (cells).
 
-    crs: Crs
-    bounds: tuple[float, float, float, float]
-    resolution: Annotated[float, Field(gt=0)]
+    In a recipe of scenes it holds scale and block alone: a scene brings the rest, and its shape
+    (rows, columns) in place of a resolution.
+    """
+
+    crs: Crs | None = None
+    bounds: tuple[float, float, float, float] | None = None
+    resolution: Annotated[float, Field(gt=0)] | None = None
+    shape: tuple[int, int] | None = None
     scale: Annotated[int, Field(ge=1)]
     block: Annotated[int, Field(ge=1)]
 
+    @cached_property
+    def box(self) -> GeoBox:
+        """The fine grid as a value.
+
+        Raises
+        ------
+        ConfigError
+            If the bounds are not whole cells.
+        """
+        assert self.bounds is not None
+        left, bottom, right, top = self.bounds
+        if self.resolution is not None:
+            x = y = self.resolution
+            shape = self._cells(right - left, top - bottom, self.resolution)
+        else:
+            assert self.shape is not None
+            shape = self.shape
+            x, y = (right - left) / shape[1], (top - bottom) / shape[0]
+        return GeoBox(shape, Affine(x, 0, left, 0, -y, top), self.crs)
+
+    def _cells(self, width: float, height: float, resolution: float) -> tuple[int, int]:
+        cols, rows = width / resolution, height / resolution
+        if abs(cols - round(cols)) > 1e-6 or abs(rows - round(rows)) > 1e-6 or min(cols, rows) < 1:
+            raise ConfigError(
+                f"grid: bounds {self.bounds} are {cols:g} x {rows:g} cells of {resolution:g}",
+                "left < right, bottom < top, a whole number of cells",
+                "move the bounds to multiples of the resolution",
+            )
+        return round(rows), round(cols)
+
 
 class Target(Model):
-    """What the product is: its CF name, units, vertical datum and valid range."""
+    """What the product is: its CF name, units, vertical datum and valid range.
+
+    Where cells are told apart instead of measured, ``classes`` are what a cell can be, by the codes
+    0, 1, ... of the target's first variable, and ``lines`` the names of further variables that are
+    1 on a line and 0 elsewhere. The product then holds the probability of each.
+    """
 
     variable: Name
     standard_name: str
@@ -53,6 +95,13 @@ class Target(Model):
     units: Units
     vertical_datum: str | None = None
     valid_range: tuple[float, float]
+    classes: tuple[Name, ...] = ()
+    lines: tuple[Name, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Classes, then lines; none where the target is measured."""
+        return (*self.classes, *self.lines)
 
     @model_validator(mode="after")
     def _meaningful(self) -> Target:
@@ -150,11 +199,13 @@ class Method(Model):
 
     ``conditions`` are the roles that the model reads beside the coarse field; by default all that
     the recipe names. ``constraints`` hold the blended field, in their order. ``members`` differ in
-    the seed of their training; the product is their mean.
+    the seed of their training; the product is their mean. ``layers`` are those of the target's
+    classes and lines that the model tells, by default all: all classes or none, then lines.
     """
 
     model: one_of(registry.MODELS)  # type: ignore[valid-type]
     conditions: tuple[Name, ...] | None = None
+    layers: tuple[Name, ...] | None = None
     constraints: tuple[Constraint, ...] = ()
     train: Train | None = None
     members: Annotated[int, Field(ge=1)] = 1
@@ -170,10 +221,15 @@ class Method(Model):
 
 
 class Infer(Model):
-    """Streaming inference: ``window`` and ``feather`` in coarse cells; the halo is measured."""
+    """Streaming inference: ``window`` and ``feather`` in coarse cells; the halo is measured.
+
+    A model that sees its window as a whole has no halo: with ``stride`` its windows begin that
+    many cells apart, and overlap with Gaussian weights.
+    """
 
     window: Annotated[int, Field(ge=1)]
-    feather: Annotated[int, Field(ge=0)]
+    feather: Annotated[int, Field(ge=0)] = 0
+    stride: Annotated[int, Field(ge=1)] | None = None
     energy: Annotated[float, Field(gt=0, le=1)] = 0.999
 
 
@@ -206,19 +262,34 @@ class Within(Model):
 class Evaluate(Model):
     """What the product is judged by; cells of a class are those within all of its ranges."""
 
+    judge: one_of(registry.JUDGES) = Op(op="field")  # type: ignore[valid-type]
     roughness: Annotated[int, Field(ge=3)] = 5
     spectrum: Annotated[int, Field(ge=8)] = 128
     classes: dict[str, Annotated[tuple[Within, ...], Field(min_length=1)]] = {}
 
 
+class Series(Model):
+    """The scenes of one group in time: how far a front reaches along a line, and what it encloses.
+
+    ``line`` are points (x, y), from inside to outside: in units of the scenes' CRS or, where they
+    have none, in shares of their width and height from the upper left corner. ``area`` is the
+    class whose cells are counted.
+    """
+
+    group: str
+    line: Annotated[tuple[tuple[float, float], ...], Field(min_length=2)]
+    area: Name
+
+
 class Recipe(Model):
     """Everything that one product differs in from another."""
 
-    name: Name
+    name: Annotated[str, Field(pattern=RUN)]
     title: str
     summary: str = ""
     target: Target
     grid: GridSpec
+    scenes: Scenes | None = None
     roles: dict[Name, Role]
     conditions: tuple[Name, ...] = ()
     coarse: Coarse
@@ -229,6 +300,8 @@ class Recipe(Model):
     products: Annotated[tuple[Name, ...], Field(min_length=1)]
     infer: Infer
     mosaic: Mosaic
+    publish: one_of(registry.PUBLISH) = Op(op="map")  # type: ignore[valid-type]
+    series: Series | None = None
     evaluate: Evaluate = Evaluate()
     sources: dict[Name, Source] = {}
 
@@ -240,25 +313,61 @@ class Recipe(Model):
 
     @cached_property
     def layout(self) -> Grid:
-        """The grid as a value.
+        """The grid as a value; a recipe of scenes has none, but each of its scenes has.
 
         Raises
         ------
         ConfigError
             If the bounds are not whole cells or the scale does not divide the grid.
         """
-        g = self.grid
-        left, bottom, right, top = g.bounds
-        cols, rows = (right - left) / g.resolution, (top - bottom) / g.resolution
-        if abs(cols - round(cols)) > 1e-6 or abs(rows - round(rows)) > 1e-6 or min(cols, rows) < 1:
-            raise ConfigError(
-                f"grid: bounds {g.bounds} are {cols:g} x {rows:g} cells of {g.resolution:g}",
-                "left < right, bottom < top, a whole number of cells",
-                "move the bounds to multiples of the resolution",
-            )
-        affine = Affine(g.resolution, 0, left, 0, -g.resolution, top)
-        box = GeoBox((round(rows), round(cols)), affine, g.crs)
-        return Grid(box, g.scale, g.block)
+        return Grid(self.grid.box, self.grid.scale, self.grid.block)
+
+    @property
+    def resolution(self) -> float:
+        """Side of a fine cell (CRS units); of a scene's, the mean of both sides."""
+        if self.grid.resolution is not None or self.grid.bounds is None:
+            return self.grid.resolution or 1.0
+        x, y = self.grid.box.resolution.xy
+        return float(abs(x * y) ** 0.5)
+
+    @property
+    def coarse_resolution(self) -> float:
+        """Side of a coarse cell (CRS units)."""
+        return self.resolution * self.grid.scale
+
+    @property
+    def family(self) -> str:
+        """Name of the run in results: its own, or of a scene, that of the run it belongs to."""
+        return self.name.partition("/")[0]
+
+    @property
+    def scene(self) -> str:
+        """Name of the scene that this is the recipe of; empty if it is of none."""
+        return self.name.rpartition("/")[2] if "/" in self.name else ""
+
+    @property
+    def acquisition(self) -> Scene:
+        """What is known of the scene that this is the recipe of."""
+        assert self.scenes is not None
+        return self.scenes.found[self.scene]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The scenes that it is made of; a recipe of one grid has one place, without a name."""
+        return tuple(self.scenes.found) if self.scenes and not self.scene else ("",)
+
+    def of(self, scene: str) -> Recipe:
+        """The recipe of one scene, on its own grid; without a name, this recipe."""
+        if not scene or self.scenes is None:
+            return self
+        found = self.scenes.found[scene]
+        given = {"crs": found.crs, "bounds": found.bounds, "shape": found.shape}
+        change = {
+            "name": f"{self.name}/{FOLDER}/{scene}",
+            "grid": self.grid.model_copy(update=given),
+            "scenes": self.scenes.model_copy(update={"found": {scene: found}}),
+        }
+        return self.model_copy(update=change)
 
     def ratio(self, role: str) -> int:
         """Cells of a role's field along the side of a coarse cell.
@@ -268,8 +377,7 @@ class Recipe(Model):
         ConfigError
             If the resolution of the role does not divide the coarse one.
         """
-        coarse = self.grid.resolution * self.grid.scale
-        given = self.roles[role].resolution or self.grid.resolution
+        coarse, given = self.coarse_resolution, self.roles[role].resolution or self.resolution
         ratio = coarse / given
         if ratio < 1 - 1e-9 or abs(ratio - round(ratio)) > 1e-9:
             raise ConfigError(
@@ -282,6 +390,11 @@ class Recipe(Model):
     def members(self, method: str) -> int:
         """Members of a method."""
         return self.methods[method].members
+
+    def layers(self, method: str) -> tuple[str, ...]:
+        """The classes and lines that a method tells; none where the target is measured."""
+        given = self.methods[method].layers
+        return self.target.layers if given is None else given
 
     def reads(self, method: str) -> tuple[str, ...]:
         """The conditions that a method reads."""

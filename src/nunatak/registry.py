@@ -129,17 +129,23 @@ READERS = Registry(
         "points": "nunatak.sources.points:open_points",
         "vector": "nunatak.sources.vector:open_vector",
         "synthetic": "nunatak.sources.synthetic:open_synthetic",
+        "scenes": "nunatak.sources.scenes:open_scenes",
     },
 )
+# Those that hold many scenes, each on a grid of its own.
+ALBUMS = {"scenes", "synthetic_scenes"}
 DEGRADE = Registry(
     "degrade",
     {
         "block_mean": "nunatak.ops.degrade:block_mean",
         "spline": "nunatak.ops.degrade:spline",
         "pair": "nunatak.ops.degrade:pair",
+        "identity": "nunatak.ops.degrade:identity",
     },
 )
 NEIGHBOUR_READERS = {"spline"}
+# What is taken as it lies in its role: no job makes it.
+AS_IS = {"identity"}
 NORMALISE = Registry(
     "normalise",
     {
@@ -153,6 +159,7 @@ SPLITS = Registry(
     {
         "squares": "nunatak.ops.split:squares",
         "regions": "nunatak.ops.split:regions",
+        "groups": "nunatak.ops.split:groups",
     },
 )
 POSTPROCESS = Registry(
@@ -164,6 +171,21 @@ POSTPROCESS = Registry(
     },
 )
 FIELD_READERS = {"below", "regions"}
+SCENE_READERS = {"groups"}
+PUBLISH = Registry(
+    "publish",
+    {
+        "map": "nunatak.stages.publish:publish_map",
+        "fronts": "nunatak.fronts:publish_fronts",
+    },
+)
+JUDGES = Registry(
+    "judge",
+    {
+        "field": "nunatak.stages.evaluate:judge_field",
+        "fronts": "nunatak.fronts:judge_fronts",
+    },
+)
 MODELS = Registry(
     "model",
     {

@@ -34,7 +34,8 @@ class Need(NamedTuple):
         """The need of a job of a recipe; without one, that of the smallest job."""
         if recipe is None:
             return self.base
-        cells = prod(recipe.layout.fine.shape) / _MILLION
+        places = (recipe.of(place).layout.fine.shape for place in recipe.places)
+        cells = sum(prod(shape) for shape in places) / _MILLION
         block = min(recipe.grid.block**2 / _MILLION, cells)
         return self.base + self.block * block + self.whole * cells
 
@@ -50,6 +51,7 @@ MEMORY = {
     "infer": Need(350, block=100),
     "mosaic": Need(120, block=45),
     "publish": Need(250, whole=0.3),
+    "series": Need(600, whole=0.2),
     "evaluate": Need(550, whole=0.2),
 }
 
@@ -65,6 +67,7 @@ TIME = {
     "infer": Need(15, block=10),
     "mosaic": Need(10, block=1),
     "publish": Need(15, whole=0.05),
+    "series": Need(20, whole=0.1),
     "evaluate": Need(20, whole=0.1),
 }
 
@@ -79,7 +82,8 @@ def cores(stage: str, recipe: Recipe | None) -> int:
     """Cores that a job asks for, by the number of blocks where processes share a map."""
     if recipe is None or stage not in SHARED:
         return 1
-    return max(1, min(_MOST, prod(recipe.layout.tiling) // _BLOCKS))
+    blocks = sum(prod(recipe.of(place).layout.tiling) for place in recipe.places)
+    return max(1, min(_MOST, blocks // _BLOCKS))
 
 
 def memory(stage: str, recipe: Recipe | None, attempt: int = 1, processes: int = 1) -> int:

@@ -53,7 +53,7 @@ class Scores(Sums):
     seams: SeamSums = field(init=False)
 
     def __post_init__(self) -> None:
-        resolution = self.recipe.grid.resolution
+        resolution = self.recipe.resolution
         self.slope = SlopeSums(resolution, minimum=0.01)
         self.roughness = RoughnessSums(self.recipe.evaluate.roughness)
         self.spectrum = SpectrumSums(self.recipe.evaluate.spectrum)
@@ -98,7 +98,7 @@ class Scores(Sums):
     def row(self) -> dict[str, float]:
         """The figures of one line of the table, in units of the target and in metres."""
         rough = self.roughness.summary()
-        spectra = self.spectrum.summary(self.recipe.grid.resolution)
+        spectra = self.spectrum.summary(self.recipe.resolution)
         reach = effective_resolution(
             spectra["wavelength"].to_numpy(), spectra["coherence"].to_numpy()
         )

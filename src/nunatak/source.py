@@ -115,18 +115,27 @@ Elevation = Literal["bedrock_altitude", "surface_altitude"]
 
 
 class Source(Model):
-    """What and where a data set is, its units, CRS, vertical datum, reader, licence, citation."""
+    """What and where a data set is, its units, CRS, vertical datum, reader, licence, citation.
+
+    A source of scenes has no ``crs`` of its own: each scene says where it lies, or does not.
+    """
 
     title: str
     files: tuple[File, ...]
     reader: one_of(registry.READERS)  # type: ignore[valid-type]
     variables: dict[Name, Variable]
-    crs: Crs
+    crs: Crs = ""
     resolution: float | None = None
     vertical_datum: str | None = None
     licence: str
     citation: str = ""
     auth: Literal["none", "earthdata"] = "none"
+
+    @model_validator(mode="after")
+    def _lies_somewhere(self) -> Source:
+        if not self.crs and self.reader.op not in registry.ALBUMS:
+            raise ValueError("crs is not given")
+        return self
 
     @model_validator(mode="after")
     def _datum_of_heights(self) -> Source:

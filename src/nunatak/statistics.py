@@ -33,7 +33,7 @@ def statistics(results: Results, index: pd.DataFrame, crew: Crew = ALONE) -> dic
     results
         The results tree.
     index
-        Columns row, col, split.
+        Columns place, row, col, split.
     crew
         Who reads the tiles.
 
@@ -44,8 +44,8 @@ def statistics(results: Results, index: pd.DataFrame, crew: Crew = ALONE) -> dic
     """
     size, train = results.recipe.tiles.size, index[index["split"] == TRAIN]
     rows = np.unique(np.linspace(0, len(train) - 1, min(FITTED, len(train))).astype(int))
-    corners = train.iloc[rows][["row", "col"]].to_numpy().tolist()
-    windows = [Window(row, row + size, col, col + size) for row, col in corners]
+    corners = train.iloc[rows][["place", "row", "col"]].itertuples(index=False, name=None)
+    windows = [(place, Window(row, row + size, col, col + size)) for place, row, col in corners]
     lots = [windows[first : first + _LOT] for first in range(0, len(windows), _LOT)]
     total: Sums = {}
     for part in crew.each(_sums, results, lots):
@@ -63,17 +63,17 @@ def _starts(results: Results) -> dict[str, Transform]:
     return found
 
 
-def _sums(results: Results, windows: list[Window]) -> Sums:
-    found = {"target": np.sum([_target(results, window) for window in windows], axis=0)}
+def _sums(results: Results, windows: list[tuple[str, Window]]) -> Sums:
+    found = {"target": np.sum([_target(results.at(p), window) for p, window in windows], axis=0)}
     for name, start in _starts(results).items():
-        product = results.fed(name)
-        found[name] = start.sums(product.read_all(window) for window in windows)
+        read = (results.at(place).fed(name).read_all(window) for place, window in windows)
+        found[name] = start.sums(read)
     return found
 
 
 def _target(results: Results, window: Window) -> NDArray[np.float64]:
     """Of the valid cells: their number, sum, sum of squares, and that about the coarse cells."""
-    coarse = results.coarse.read(results.recipe.target.variable, window)
+    coarse = results.coarse.read_first(window)
     prior = repeat(fill_gaps(coarse, np.nan), results.recipe.grid.scale)
     fine = results.role("target").read_first(window)
     valid = np.isfinite(fine) & np.isfinite(prior)

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 from filelock import FileLock
 from numpy.typing import NDArray
+from odc.geo.crs import CRS
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from nunatak.content import Manifest
@@ -120,6 +121,11 @@ class Product:
         self.path, self.layout = path, layout
         self.ledger, self.name = ledger, name or layout.product
         self._arrays: dict[str, zarr.Array[Any]] = {}
+
+    def only(self, variable: str) -> Product:
+        """The same store, of which one variable is seen."""
+        chosen = [v for v in self.layout.variables if v.name == variable]
+        return Product(self.path, replace(self.layout, variables=chosen), self.ledger, self.name)
 
     def create(self) -> Product:
         """Make the store if it is not there or is of another layout; safe beside other jobs.
@@ -274,19 +280,23 @@ def _write_metadata(path: Path, layout: Layout) -> None:
             dimension_names=("y", "x"),
             attributes={**variable.attributes(), "_FillValue": "AAAAAAAA+H8="},
         )
-    for axis, attributes in _coordinates(box.crs is not None and box.crs.geographic).items():
+    for axis, attributes in _coordinates(box.crs).items():
         values = np.asarray(box.coordinates[box.dimensions["yx".index(axis)]].values)
         group.create_array(
             axis, data=values, chunks=values.shape, dimension_names=(axis,), attributes=attributes
         )
     reference = group.create_array("spatial_ref", shape=(), dtype="int32", fill_value=0)
     reference[...] = 0
-    reference.attrs.update(_grid_mapping(box))
+    if box.crs is not None:
+        reference.attrs.update(_grid_mapping(box))
     group.attrs["layout_digest"] = layout.digest
 
 
-def _coordinates(geographic: bool) -> dict[str, dict[str, Any]]:
-    if geographic:
+def _coordinates(crs: CRS | None) -> dict[str, dict[str, Any]]:
+    if crs is None:
+        unknown = "cells from the corner of a grid whose place is not known"
+        return {axis: {"long_name": unknown, "units": "1"} for axis in "yx"}
+    if crs.geographic:
         return {
             "y": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
             "x": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},

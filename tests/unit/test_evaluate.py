@@ -234,7 +234,7 @@ def test_the_table_and_the_figures_are_written(tmp_path: Path) -> None:
     page = (folder / "metrics.md").read_text(encoding="utf-8")
     assert "Errors are product minus truth in m, heights above geoid:synthetic." in page
     assert "RMSE of base" in page
-    assert {path.name for path in folder.glob("*.png")} == {"panels.png", "map.png", "spectra.png"}
+    assert {path.name for path in folder.glob("*.png")} == {"panels.png", "map.png", "charts.png"}
 
 
 def test_picks_from_a_grid_are_refused(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_the_report_holds_tables_and_figures_and_needs_no_network(finished: Path
         names = {Path(name).name for name in archive.namelist()}
         page = archive.read("report/report.html").decode()
     shown = {
-        *("metrics.csv", "metrics.md", "panels.png", "map.png", "spectra.png", "loss.png"),
+        *("metrics.csv", "metrics.md", "panels.png", "map.png", "charts.png", "loss.png"),
         *("overlap.json", "split.png", "bicubic.provenance.json", "residual.provenance.json"),
     }
     assert shown <= names

@@ -58,7 +58,7 @@ onerror:
 
 
 wildcard_constraints:
-    run="[A-Za-z][A-Za-z0-9_]*",
+    run="[A-Za-z][A-Za-z0-9_]*(/scenes/[A-Za-z0-9_-]+)?",
     source="[A-Za-z][A-Za-z0-9_]*",
     role="[A-Za-z][A-Za-z0-9_]*",
     method="[A-Za-z][A-Za-z0-9_]*",
@@ -89,7 +89,7 @@ def lender(wildcards, output):
 def wait(recipe, stage, names):
     """Wait for gates: what a job reads is told when it is known whether it need run."""
     for gate in SETTLED.gates(recipe, stage, names) if SETTLED else ():
-        getattr(checkpoints, gate.stage).get(run=recipe.name, **gate.names)
+        getattr(checkpoints, gate.stage).get(run=gate.run, **gate.names)
         SETTLED.passed(gate)
 
 

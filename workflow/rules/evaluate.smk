@@ -17,7 +17,7 @@ rule evaluate:
             expand(
                 "{results}/{{run}}/evaluate/{figure}.png",
                 results=RESULTS,
-                figure=["panels", "map", "spectra"],
+                figure=["panels", "map", "charts"],
             ),
             caption="../report/figures.rst",
             category="{run}",

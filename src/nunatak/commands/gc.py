@@ -15,10 +15,11 @@ from rich.filesize import decimal
 from nunatak import dag
 from nunatak.commands.tree import held, product, size, steps, which
 from nunatak.recipe import Recipe
+from nunatak.scene import FOLDER
 
 _STORES = ("reproject/*", "degrade/*", "infer/*/*", "mosaic/*")
 _PUBLISHED = ("{}.tif", ".kept/{}.tif", "{}.provenance.json", "{}.provenance.trace")
-_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*|[0-9]+")
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 _BLOCK = re.compile("[0-9]+_[0-9]+")
 _FILES = re.compile(r"\..+\.tmp|.+\.partial")
 _FOLDERS = re.compile(r"\..+\.zarr\..+|\.publish-.+")
@@ -70,9 +71,14 @@ def _within(root: Path, waste: Waste) -> Waste:
 
 
 def _runs(root: Path, recipes: Mapping[str, Recipe]) -> Iterator[Waste]:
-    for saved in sorted(root.glob("*/recipe.json")):
-        name = saved.parent.name
-        if name not in recipes and _NAME.fullmatch(name):
+    runs = [path for glob in ("*", f"*/{FOLDER}/*") for path in root.glob(f"{glob}/recipe.json")]
+    gone: set[str] = set()
+    for saved in sorted(runs):
+        name = saved.parent.relative_to(root).as_posix()
+        if name.partition("/")[0] in gone:
+            continue
+        if name not in recipes and _NAME.fullmatch(saved.parent.name):
+            gone.add(name)
             paths = (saved.parent, root / "logs" / name, root / "benchmarks" / name)
             yield Waste(f"{name}: no run of this name", paths)
 
@@ -95,7 +101,8 @@ def _products(root: Path, recipe: Recipe) -> Iterator[Waste]:
     found = {str(path.relative_to(root)) for path in (*stores, *folder.glob("train/*/*"))}
     found |= {product(f.step) for f in steps(root) if f.step.run == recipe.name}
     for name in sorted(found - wanted):
-        if name.split("/")[1] != "publish" and all(map(_NAME.fullmatch, name.split("/"))):
+        parts = name.removeprefix(f"{recipe.name}/").split("/")
+        if parts[0] != "publish" and all(map(_NAME.fullmatch, parts)):
             paths = tuple(root / f"{name}{s}" for s in (".zarr", "", ".lock", ".json", ".trace"))
             yield Waste(f"{name}: the recipe does not ask for it", paths)
 
@@ -111,6 +118,8 @@ def _published(root: Path, recipe: Recipe) -> Iterator[Waste]:
 
 def _blocks(root: Path, recipe: Recipe) -> Iterator[Waste]:
     """Blocks of wanted products that lie beyond the recipe's grid."""
+    if recipe.places != ("",):
+        return
     wanted = {block.name for block in recipe.layout.blocks()}
     for name in sorted({product(s) for s in dag.steps(recipe) if "block" in s.names}):
         shards = root.glob(f"{name}.zarr/*/c/*/*")

@@ -12,11 +12,13 @@ from filelock import FileLock
 from nunatak.config import Config, load
 from nunatak.errors import StoreError
 from nunatak.recipe import Recipe
+from nunatak.scene import FOLDER
 from nunatak.tracking.reconcile import hold
 from nunatak.tracking.steps import PATHS, Step
 from nunatak.validation import read_yaml
 
-_WILD = {"block": "[0-9]+_[0-9]+", "member": "[0-9]+"}
+_RUN = rf"[A-Za-z][A-Za-z0-9_]*(?:/{FOLDER}/[A-Za-z0-9_-]+)?"
+_WILD = {"block": "[0-9]+_[0-9]+", "member": "[0-9]+", "run": _RUN}
 _FIELD = re.compile(r"\{(\w+)\}")
 _FEW = 4
 
@@ -41,7 +43,8 @@ def steps(root: Path) -> list[Found]:
     _refuse_missing(root)
     found = []
     for stage, path in PATHS.items():
-        files = {file.relative_to(root).as_posix() for file in root.glob(f"{_glob(path)}.*")}
+        there = (file for glob in _globs(path) for file in root.glob(f"{glob}.*"))
+        files = {file.relative_to(root).as_posix() for file in there}
         pattern = _pattern(path)
         for name in sorted({file.rpartition(".")[0] for file in files}, key=_natural):
             manifest, trace = f"{name}.json" in files, f"{name}.trace" in files
@@ -52,8 +55,10 @@ def steps(root: Path) -> list[Found]:
     return found
 
 
-def _glob(path: str) -> str:
-    return _FIELD.sub("*", path)
+def _globs(path: str) -> list[str]:
+    """Of runs, and of their scenes."""
+    runs = ["*", f"*/{FOLDER}/*"] if "{run}" in path else [""]
+    return [_FIELD.sub("*", path.replace("{run}", run)) for run in runs]
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -9,10 +9,12 @@ from nunatak.figures.blocks import block_maps
 from nunatak.figures.charts import curves, scatter_picks, spectra
 from nunatak.figures.maps import overview, panels, split_map
 from nunatak.figures.relief import decimate, hillshade
+from nunatak.figures.scenes import calendar
 from nunatak.figures.table import markdown_table
 
 __all__ = [
     "block_maps",
+    "calendar",
     "curves",
     "decimate",
     "hillshade",

@@ -136,7 +136,12 @@ def build(results: Results, method: str, statistics: Statistics) -> Network:
 
 
 def reach(results: Results, network: Network) -> int:
-    """Coarse cells of context that a network needs: its receptive field, at least its margin."""
+    """Coarse cells of context that a network needs: its receptive field, at least its margin.
+
+    One that sees its window as a whole needs none: what it does not see, its other windows do.
+    """
+    if network.whole:
+        return network.margin
     return max(measured(network, network.spec, energy=results.recipe.infer.energy), network.margin)
 
 

@@ -227,12 +227,15 @@ class Tiles:
         What the method reads, and the path by which it is normalised.
     corners
         (tiles, 2): row and column of the corner of each tile's core (coarse cells).
+    places
+        Of each tile, the place it lies at: the scene, or nothing.
     chunks
         Holds what was decoded.
     """
 
     inputs: Inputs
     corners: NDArray[np.int64]
+    places: Sequence[str]
     chunks: Chunks
 
     @classmethod
@@ -256,16 +259,12 @@ class Tiles:
             )
         statistics = Statistics.read(results.tiled("statistics.json"))
         corners = chosen[["row", "col"]].to_numpy(np.int64)
-        return cls(Inputs(results, statistics, method), corners, chunks)
+        places = chosen["place"].tolist()
+        return cls(Inputs(results, statistics, method), corners, places, chunks)
 
     def __len__(self) -> int:
         """Number of tiles."""
         return len(self.corners)
-
-    @cached_property
-    def target(self) -> Product:
-        """The product that holds the truth."""
-        return self.inputs.results.role("target")
 
     @cached_property
     def vectors(self) -> dict[str, list[tuple[int, int]]]:
@@ -274,24 +273,24 @@ class Tiles:
 
     def read(self, position: int, symmetry: int = 0) -> Sample:
         """Read one tile, turn it, and prepare it as inference does."""
-        recipe = self.inputs.results.recipe
+        inputs, recipe = self.inputs.at(self.places[position]), self.inputs.results.recipe
         size, context, scale = recipe.tiles.size, recipe.tiles.context, recipe.grid.scale
         row, col = (int(n) for n in self.corners[position])
         core = Window(row, row + size, col, col + size)
-        raw = self.inputs.read(core.pad(context), self.chunks.read)
-        truth = self.chunks.read(self.target, core)[:1]
+        raw = inputs.read(core.pad(context), self.chunks.read)
+        truth = inputs.truth(core, self.chunks.read)
         if symmetry:
             raw = {n: turned(values, symmetry, self.vectors[n]) for n, values in raw.items()}
             truth = turned(truth, symmetry)
         inner = slice(context + REACH, context + REACH + size)
         known = np.isfinite(raw["coarse"][:1, inner, inner])
         mask = np.isfinite(truth) & repeat(known, scale)
-        return Sample(self.inputs.prepare(raw), np.where(mask, truth, np.float32(0)), mask)
+        return Sample(inputs.prepare(raw), np.where(mask, truth, np.float32(0)), mask)
 
 
 def _index(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path, columns=["row", "col", "split"])
+        return pd.read_parquet(path, columns=["place", "row", "col", "split"])
     except (OSError, ValueError) as error:
         raise StoreError(
             f"cannot read {path}: {error}", "the index of tiles", "run snakemake again"

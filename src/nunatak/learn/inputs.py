@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class Statistics:
         return cls(transforms, raw["mean"], raw["deviation"], raw["detail"])
 
 
+def _is(codes: NDArray[np.float32], code: int) -> NDArray[np.float32]:
+    return np.where(np.isnan(codes), np.nan, codes == code).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The open products that the models of a recipe read.
@@ -64,11 +68,19 @@ class Inputs:
     statistics: Statistics
     method: str
 
+    def at(self, place: str) -> Inputs:
+        """The same of one of the recipe's places."""
+        return self._places(place) if place else self
+
+    @cached_property
+    def _places(self) -> Callable[[str], Inputs]:
+        return lru_cache(lambda place: replace(self, results=self.results.at(place)))
+
     @cached_property
     def products(self) -> dict[str, Product]:
         """The product behind each input."""
         names = ("coarse", *self.results.recipe.reads(self.method))
-        return {name: self.results.fed(name) for name in names}
+        return {name: self.results.typical.fed(name) for name in names}
 
     @cached_property
     def spec(self) -> ModelSpec:
@@ -77,7 +89,10 @@ class Inputs:
             name: InputSpec(len(p.layout.variables), p.layout.ratio)
             for name, p in self.products.items()
         }
-        return ModelSpec(self.results.recipe.grid.scale, inputs)
+        recipe = self.results.recipe
+        layers, classes = recipe.layers(self.method), recipe.target.classes
+        count = len([name for name in layers if name in classes])
+        return ModelSpec(recipe.grid.scale, inputs, count, len(layers) - count)
 
     def read(self, window: Window, read: Read = Product.read_all) -> Arrays:
         """Read every input of a window of coarse cells, raw: name -> (channels, rows, columns).
@@ -89,6 +104,25 @@ class Inputs:
             name: read(product, window.pad(REACH) if name == "coarse" else window)
             for name, product in self.products.items()
         }
+
+    def truth(self, window: Window, read: Read = Product.read_all) -> NDArray[np.float32]:
+        """Read what the method learns: (layers, rows, columns); NaN where there is no truth.
+
+        It is the target's first variable; of a target of classes and lines, 1 where a cell is of
+        the layer and 0 elsewhere.
+        """
+        values, recipe = read(self._target, window), self.results.recipe
+        layers, classes = recipe.layers(self.method), recipe.target.classes
+        if not layers:
+            return values[:1]
+        lines = values[1 if classes else 0 :]
+        known = dict(zip(recipe.target.lines, lines, strict=False))
+        known |= {name: _is(values[0], code) for code, name in enumerate(classes)}
+        return np.stack([known[name] for name in layers])
+
+    @cached_property
+    def _target(self) -> Product:
+        return self.results.role("target")
 
     def prepare(self, raw: Arrays) -> Arrays:
         """Normalise, fill gaps with 0 (the training mean), and add the gap-filled ``prior``.

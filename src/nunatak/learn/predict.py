@@ -15,7 +15,7 @@ from nunatak.ahead import one_ahead
 from nunatak.grid import Window
 from nunatak.learn.inputs import Arrays
 from nunatak.learn.spec import Network
-from nunatak.ops.blend import Lattice
+from nunatak.ops.blend import Lattice, Overlap
 
 Prepare = Callable[[Window], Arrays]
 
@@ -55,14 +55,14 @@ def run(
     Returns
     -------
     list of ndarray
-        (rows * scale, columns * scale) each, float32.
+        (layers, rows * scale, columns * scale) each, float32.
     """
     device = _device(network)
     batch = {name: _stacked([w[name] for w in windows]).to(device) for name in windows[0]}
     with torch.inference_mode():
-        fine: NDArray[np.float32] = network(batch)[:, 0].float().cpu().numpy()
+        fine: NDArray[np.float32] = network.product(network(batch)).float().cpu().numpy()
     crop = (halo - network.margin) * scale
-    inner = fine[:, crop : fine.shape[1] - crop, crop : fine.shape[2] - crop]
+    inner = fine[..., crop : fine.shape[-2] - crop, crop : fine.shape[-1] - crop]
     return list(inner)
 
 
@@ -98,6 +98,44 @@ def fitting(network: Network, window: Callable[[], Arrays], halo: int, scale: in
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, min(MOST, int(SHARE * free / max(1, taken))))
+
+
+def predict_whole(
+    network: Network, prepare: Prepare, overlap: Overlap, core: Window, scale: int
+) -> NDArray[np.float32]:
+    """Predict a block with a network that sees each of its windows as a whole.
+
+    A cell is made from the same windows with the same weights whatever the block that it is in.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    prepare
+        Gives the network's inputs of a window of coarse cells.
+    overlap
+        The windows of the whole domain.
+    core
+        The block (coarse cells).
+    scale
+        Fine cells along the side of a coarse cell.
+
+    Returns
+    -------
+    ndarray
+        (layers, rows * scale, columns * scale), float32.
+    """
+    shape = core.at(scale).shape
+    total, sums = np.zeros((network.spec.layers, *shape)), np.zeros(shape)
+    windows = list(overlap.windows(core))
+    for window, ready in zip(windows, one_ahead(prepare, windows), strict=True):
+        part = window.common(core)
+        field = run(network, [ready], network.margin, scale)[0]
+        weights = overlap.weights(window, part, scale)
+        here, there = part.within(core).at(scale).slices, part.within(window).at(scale).slices
+        total[(slice(None), *here)] += field[(slice(None), *there)] * weights
+        sums[here] += weights
+    return (total / sums).astype(np.float32)
 
 
 def parts(lattice: Lattice, core: Window) -> Iterator[tuple[Window, Window]]:
@@ -156,9 +194,9 @@ def predict(
     Returns
     -------
     ndarray
-        (rows * scale, columns * scale), float32.
+        (layers, rows * scale, columns * scale), float32.
     """
-    total = np.zeros(core.at(scale).shape)
+    total = np.zeros((network.spec.layers, *core.at(scale).shape))
 
     def inputs(pieces: list[tuple[Window, Window]]) -> list[Arrays]:
         return [prepare(part.pad(halo)) for _, part in pieces]
@@ -166,7 +204,7 @@ def predict(
     def blend(given: tuple[list[tuple[Window, Window]], list[NDArray[np.float32]]]) -> None:
         for (window, part), field in zip(*given, strict=True):
             weights = lattice.weights(window, part, scale)
-            total[part.within(core).at(scale).slices] += field * weights
+            total[(slice(None), *part.within(core).at(scale).slices)] += field * weights
 
     def largest() -> Arrays:
         return prepare(max((part for _, part in parts(lattice, core)), key=_cells).pad(halo))

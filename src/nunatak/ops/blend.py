@@ -74,3 +74,56 @@ class Lattice:
             elif span[1] == min(edge + self.feather, self.shape[axis]) and span[0] < edge:
                 weight = weight * (1 - rise)
         return weight
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Square windows of one size that begin every ``stride`` cells, weighed by Gaussians.
+
+    For networks that see a window as a whole. The last windows end where the domain ends; a domain
+    that is smaller than a window is one window. Gourmelon et al. 2022, doi
+    10.5194/essd-14-4287-2022, blend so, with a standard deviation of an eighth of a window.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the domain (coarse cells).
+    size
+        Side of a window (coarse cells).
+    stride
+        Cells from one window to the next; at most the size.
+    """
+
+    shape: tuple[int, int]
+    size: int
+    stride: int
+
+    def spans(self, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The windows along one axis that reach into ``[start, stop)``: (first, last + 1)."""
+        length = self.shape[axis]
+        last = max(0, length - self.size)
+        for low in dict.fromkeys((*range(0, last, self.stride), last)):
+            high = min(low + self.size, length)
+            if low < stop and start < high:
+                yield low, high
+
+    def windows(self, core: Window) -> Iterator[Window]:
+        """The windows that reach into a block's core."""
+        rows = self.spans(0, core.top, core.bottom)
+        cols = list(self.spans(1, core.left, core.right))
+        for (top, bottom), (left, right) in product(rows, cols):
+            yield Window(top, bottom, left, right)
+
+    def weights(self, window: Window, part: Window, scale: int) -> NDArray[np.float64]:
+        """Weights of a window at the fine cells of a part of it; not yet divided by their sum."""
+        rows = self._bell((window.top, window.bottom), (part.top, part.bottom), scale)
+        cols = self._bell((window.left, window.right), (part.left, part.right), scale)
+        return rows[:, None] * cols[None, :]
+
+    def _bell(
+        self, span: tuple[int, int], part: tuple[int, int], scale: int
+    ) -> NDArray[np.float64]:
+        at = (np.arange(part[0] * scale, part[1] * scale) + 0.5) / scale
+        middle, width = sum(span) / 2, (span[1] - span[0]) / 8
+        weights: NDArray[np.float64] = np.exp(-0.5 * ((at - middle) / width) ** 2)
+        return weights

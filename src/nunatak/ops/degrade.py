@@ -63,6 +63,24 @@ def pair(coarse: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     return coarse
 
 
+def identity(fine: NDArray[np.float32], scale: int, *, variable: str) -> NDArray[np.float32]:
+    """Take a variable of the role as it lies there: for recipes whose input is no coarse field.
+
+    It is read from the role's own store, so that no job makes it again.
+
+    Parameters
+    ----------
+    fine
+        (rows, columns).
+    scale
+        1.
+    variable
+        Which variable of the role.
+    """
+    del scale, variable
+    return fine
+
+
 def spline(fine: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     """Values of the cubic spline through the fine cells at the centres of the coarse ones.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+
+from nunatak.scene import Scene
 
 TRAIN, VALIDATION, TEST, NONE = 0, 1, 2, 255
 NAMES = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
@@ -78,3 +82,38 @@ def regions(
     labels[np.isin(ids, test)] = TEST
     labels[ids < 0] = NONE
     return labels
+
+
+def groups(
+    box: GeoBox,
+    scene: Scene,
+    *,
+    test: list[str],
+    validation: list[str] | None = None,
+    validation_from: str = "",
+) -> NDArray[np.uint8]:
+    """Whole scenes, by what they show (a glacier) and when they were taken.
+
+    Parameters
+    ----------
+    box
+        The window of the scene's coarse grid.
+    scene
+        The scene.
+    test
+        Groups that are tested on.
+    validation
+        Groups that are validated on.
+    validation_from
+        Date (YYYY-MM-DD) from which on the scenes of all other groups are validated on; the
+        earlier ones train.
+
+    Returns
+    -------
+    ndarray
+        (rows, columns), uint8, all the same: 0 training, 1 validation, 2 test.
+    """
+    late = bool(validation_from) and scene.date >= dt.date.fromisoformat(validation_from)
+    held = late or scene.group in (validation or [])
+    label = TEST if scene.group in test else VALIDATION if held else TRAIN
+    return np.full(box.shape, label, dtype=np.uint8)

@@ -9,7 +9,7 @@ from nunatak.errors import SourceError
 from nunatak.products import Results
 from nunatak.registry import READERS
 from nunatak.sources.catalogue import local_paths
-from nunatak.sources.raster import Raster
+from nunatak.sources.raster import Album, Raster
 from nunatak.sources.watched import WatchedRaster, WatchedSampler
 from nunatak.tracking.tracker import Tracker
 
@@ -46,7 +46,12 @@ def open_raster(results: Results, key: str, data: Path) -> Raster:
         If a file is not the one that the source's download looked at.
     """
     opened: Any = _opened(results, key, data)
-    step = f"{results.recipe.name}/scan/{key}"
+    step = f"{results.recipe.family}/scan/{key}"
+    scene = results.recipe.scene
+    if scene and isinstance(opened, Album):
+        if results.ledger and results.ledger.note(step, scene) != opened.digest(scene):
+            raise _changed(key, scene)
+        return opened.raster(scene, results.recipe.acquisition)
     if results.ledger is None:
         raster: Raster = opened
         return raster
@@ -58,7 +63,7 @@ def open_raster(results: Results, key: str, data: Path) -> Raster:
 def _opened(results: Results, key: str, data: Path) -> Any:
     source = results.recipe.sources[key]
     paths = local_paths(source, key, results.root / "download" / key, data)
-    if results.ledger is not None:
+    if results.ledger is not None and not results.recipe.scene:
         _refuse_changed(results.ledger.tracker, key, paths)
     return READERS.call(source.reader.op, source.reader.args, paths[0], source)
 
@@ -67,8 +72,12 @@ def _refuse_changed(tracker: Tracker, key: str, paths: list[Path]) -> None:
     known = (tracker.manifest(f"download/{key}") or {}).get("contents", {})
     for path in paths:
         if path.name in known and tracker.files.digest(path) != known[path.name]:
-            raise SourceError(
-                f"{key}: {path} is not what it was when the source was looked at",
-                "a file that does not change while snakemake runs",
-                "run `nunatak repair` if it was downloaded, and snakemake again",
-            )
+            raise _changed(key, path)
+
+
+def _changed(key: str, what: object) -> SourceError:
+    return SourceError(
+        f"{key}: {what} is not what it was when the source was looked at",
+        "a file that does not change while snakemake runs",
+        "run `nunatak repair` if it was downloaded, and snakemake again",
+    )

@@ -20,6 +20,7 @@ from pyproj.exceptions import CRSError
 from nunatak import units
 from nunatak.errors import DataError
 from nunatak.grid import Window
+from nunatak.scene import Scene
 
 
 class Raster(Protocol):
@@ -42,6 +43,20 @@ class Sampler(Protocol):
 
     def sample(self, variable: str, geobox: GeoBox) -> NDArray[np.float32]:
         """Values at the cells of a grid, in the source's units; NaN where missing."""
+
+
+@runtime_checkable
+class Album(Protocol):
+    """A source of scenes."""
+
+    def scenes(self) -> dict[str, Scene]:
+        """What is known of every scene, by name, without its cells."""
+
+    def raster(self, name: str, scene: Scene) -> Raster:
+        """One scene, to be read."""
+
+    def digest(self, name: str) -> str:
+        """Digest of all that a scene is read from."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +159,12 @@ def _equal(one: str, other: str) -> bool:
 
 
 def same_crs(one: CRS | None, other: CRS | None) -> bool:
-    """Whether two CRSs are the same system, whatever authority code or text they came with."""
+    """Whether two CRSs are the same system, whatever authority code or text they came with.
+
+    A grid without one is only the same as another without one: the scene's own.
+    """
     if one is None or other is None:
-        return False
+        return one is other
     return str(one) == str(other) or _equal(one.to_wkt(), other.to_wkt())
 
 

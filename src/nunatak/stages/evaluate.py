@@ -21,6 +21,7 @@ from nunatak.ops.split import TEST
 from nunatak.products import Results
 from nunatak.provenance import digest_file, write_text
 from nunatak.recipe import Within
+from nunatak.registry import JUDGES
 from nunatak.scores import Scores, halo
 from nunatak.sources.observations import Observations
 from nunatak.splits import labels
@@ -188,7 +189,7 @@ def table(scores: dict[str, Scores]) -> pd.DataFrame:
 
 
 def evaluate(results: Results, data: Path, crew: Crew = ALONE) -> dict[str, Any]:
-    """Write the table of metrics and the figures of a recipe below ``evaluate/``.
+    """Write the table of metrics and the figures below ``evaluate/``, by the recipe's judge.
 
     Parameters
     ----------
@@ -204,17 +205,29 @@ def evaluate(results: Results, data: Path, crew: Crew = ALONE) -> dict[str, Any]
     dict
         The manifest: the digest of each file.
     """
-    recipe, folder = results.recipe, results.folder / "evaluate"
-    picks = Observations.open(results, data) if recipe.picks else None
-    scores = score(results, picks, crew)
-    frame = table(scores)
+    by, folder = results.recipe.evaluate.judge, results.folder / "evaluate"
     folder.mkdir(parents=True, exist_ok=True)
+    frame, page = JUDGES.call(by.op, by.args, results, data, crew, folder)
     write_text(folder / "metrics.csv", frame.to_csv(index=False))
-    write_text(folder / "metrics.md", _page(results, frame))
-    gallery.draw(results, scores, folder, crew)
+    write_text(folder / "metrics.md", page)
     paths = [folder / name for name in METRICS]
     results.keep(*paths)
     return {"variables": {path.name: {"digest": digest_file(path)} for path in paths}}
+
+
+def judge_field(results: Results, data: Path, crew: Crew, folder: Path) -> tuple[pd.DataFrame, str]:
+    """Judge fields of a measured quantity: errors, spectra, roughness, seams; draw the figures.
+
+    Returns
+    -------
+    DataFrame, str
+        The table, and the page that shows it.
+    """
+    picks = Observations.open(results, data) if results.recipe.picks else None
+    scores = score(results, picks, crew)
+    gallery.draw(results, scores, folder, crew)
+    frame = table(scores)
+    return frame, _page(results, frame)
 
 
 def _page(results: Results, frame: pd.DataFrame) -> str:

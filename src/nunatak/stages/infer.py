@@ -13,8 +13,8 @@ from nunatak.errors import DataError
 from nunatak.grid import Block, Window
 from nunatak.learn.checkpoint import load_network
 from nunatak.learn.inputs import Arrays, Inputs
-from nunatak.learn.predict import keep_memory, predict
-from nunatak.ops.blend import Lattice
+from nunatak.learn.predict import keep_memory, predict, predict_whole
+from nunatak.ops.blend import Lattice, Overlap
 from nunatak.ops.degrade import repeat
 from nunatak.ops.normalise import REACH
 from nunatak.products import Results
@@ -69,26 +69,37 @@ def infer(results: Results, method: str, member: int, block: Block) -> Manifest:
     """
     recipe = results.recipe
     scale, product = recipe.grid.scale, results.member(method, member).create()
-    coarse = results.coarse.read(recipe.target.variable, block.core)
+    coarse = results.coarse.read_first(block.core)
+    names = [variable.name for variable in product.layout.variables]
     if np.isnan(coarse).all():
         empty = np.full(block.core.at(scale).shape, np.nan, dtype=np.float32)
-        return product.write(block, {recipe.target.variable: empty})
+        return product.write(block, dict.fromkeys(names, empty))
+    fine = _predicted(results, method, member, block)
+    fine[:, np.isnan(repeat(coarse, scale))] = np.nan
+    return product.write(block, dict(zip(names, fine, strict=True)))
+
+
+def _predicted(results: Results, method: str, member: int, block: Block) -> NDArray[np.float32]:
+    """(layers, rows, columns), streamed through windows."""
+    recipe, scale = results.recipe, results.recipe.grid.scale
     network, halo, statistics = load_network(results, method, member)
     inputs = Inputs(results, statistics, method)
-    if halo + REACH > recipe.layout.step:
+    around = recipe.infer.window if network.whole else halo
+    if around + REACH > recipe.layout.step and recipe.layout.tiling != (1, 1):
         raise DataError(
-            f"{method}: a halo of {halo} coarse cells, and {REACH} more to fill gaps from",
+            f"{method}: {around} coarse cells around a block, and {REACH} more to fill gaps from",
             f"at most a block's {recipe.layout.step} coarse cells",
             "use a larger grid.block or a model that sees less far",
         )
-
-    held = Held(block.core.pad(halo + REACH))
+    held = Held(block.core.pad(around + REACH))
 
     def prepare(window: Window) -> Arrays:
         return inputs.prepare(inputs.read(window, held.read))
 
     keep_memory()
-    lattice = Lattice(recipe.layout.shape, recipe.infer.window, recipe.infer.feather)
-    fine = predict(network, prepare, lattice, block.core, halo, scale)
-    fine[np.isnan(repeat(coarse, scale))] = np.nan
-    return product.write(block, {recipe.target.variable: fine})
+    shape, settings = recipe.layout.shape, recipe.infer
+    if network.whole:
+        overlap = Overlap(shape, settings.window, settings.stride or settings.window)
+        return predict_whole(network, prepare, overlap, block.core, scale)
+    lattice = Lattice(shape, settings.window, settings.feather)
+    return predict(network, prepare, lattice, block.core, halo, scale)

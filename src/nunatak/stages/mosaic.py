@@ -43,15 +43,16 @@ def constrain(
 def mosaic(results: Results, method: str, block: Block) -> Manifest:
     """Write one block of a method's product and return its manifest."""
     recipe = results.recipe
-    scale, name = recipe.grid.scale, recipe.target.variable
-    count = recipe.members(method)
-    members = [results.member(method, m).read(name, block.core) for m in range(count)]
-    mean, spread = combine(members)
-    coarse = results.coarse.read(name, block.core)
+    scale, members = recipe.grid.scale, range(recipe.members(method))
     constraints = [(c, _other(results, c, block)) for c in recipe.methods[method].constraints]
-    fields = {name: constrain(mean, coarse, scale, constraints)}
-    if count > 1:
-        fields[f"{name}_sd"] = spread
+    coarse = results.coarse.read_first(block.core)
+    products = [results.member(method, m) for m in members]
+    fields = {}
+    for name in [v.name for v in products[0].layout.variables]:
+        mean, spread = combine([product.read(name, block.core) for product in products])
+        fields[name] = constrain(mean, coarse, scale, constraints)
+        if len(products) > 1:
+            fields[f"{name}_sd"] = spread
     return results.mosaic(method).create().write(block, fields)
 
 

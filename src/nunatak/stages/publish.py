@@ -17,6 +17,7 @@ from nunatak.ahead import one_ahead
 from nunatak.grid import Block
 from nunatak.products import Results
 from nunatak.provenance import code_digest, digest_json, fsync_folder, read_json
+from nunatak.registry import PUBLISH
 from nunatak.sources.disk import room
 from nunatak.store import Product
 
@@ -146,11 +147,25 @@ def _model(results: Results, method: str, member: int) -> dict[str, Any]:
 
 
 def publish(results: Results, method: str) -> dict[str, Any]:
-    """Write the product of a method as a COG to ``publish/`` and return its provenance record."""
-    recipe, record = results.recipe, provenance(results, method)
+    """Write the product of a method for people to ``publish/``, by the recipe's operation.
+
+    Returns
+    -------
+    dict
+        Its provenance record, and what the operation adds to it.
+    """
+    record, by = provenance(results, method), results.recipe.publish
     path = results.folder / "publish" / f"{method}.tif"
-    target = recipe.target
-    tags = {
+    added: dict[str, Any] = PUBLISH.call(by.op, by.args, results, method, record, path)
+    results.keep(path)
+    variables = {"content": {"digest": record["content"]}, **added.pop("variables", {})}
+    return {**record, **added, "variables": variables}
+
+
+def tags(results: Results, method: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """What a file of a product says of itself."""
+    recipe, target = results.recipe, results.recipe.target
+    return {
         "TITLE": f"{recipe.title} ({method})",
         "STANDARD_NAME": target.standard_name,
         "UNITS": target.units,
@@ -159,6 +174,12 @@ def publish(results: Results, method: str) -> dict[str, Any]:
         "CONTENT": record["content"],
         "NUNATAK_VERSION": __version__,
     }
-    write_cog(results.mosaic(method), path, recipe.mosaic.nodata, tags)
-    results.keep(path)
-    return {**record, "variables": {"content": {"digest": record["content"]}}}
+
+
+def publish_map(
+    results: Results, method: str, record: Mapping[str, Any], path: Path
+) -> dict[str, Any]:
+    """Write the product as a COG with overviews, one band a variable."""
+    told = tags(results, method, record)
+    write_cog(results.mosaic(method), path, results.recipe.mosaic.nodata, told)
+    return {}

@@ -13,7 +13,7 @@ from nunatak.grid import Window
 from nunatak.products import Results
 from nunatak.provenance import SHORT, digest_json
 from nunatak.sources.opening import open_source
-from nunatak.sources.raster import Raster
+from nunatak.sources.raster import Album, Raster
 from nunatak.sources.watched import GEOMETRY
 from nunatak.tracking.steps import used
 
@@ -76,9 +76,12 @@ def scan(results: Results, source: str, data: Path) -> dict[str, Any]:
     -------
     dict
         The manifest: where the source is cut (cells), and the digests of the parts of each
-        variable. A source without a grid has one part, its files.
+        variable. A source without a grid has one part, its files; one of scenes has its scenes.
     """
     raster = open_source(results, source, data)
+    if results.recipe.scenes and isinstance(raster, Album):
+        found = {name: {"digest": raster.digest(name)} for name in results.recipe.places}
+        return {"source": source, "variables": found}
     names = used(results.recipe.model_dump(mode="json"))[source]
     if raster.geobox is None:
         files = results.ledger.note(f"download/{source}", "files") if results.ledger else ""

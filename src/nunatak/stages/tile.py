@@ -28,6 +28,7 @@ from nunatak.statistics import statistics
 from nunatak.store import Product
 
 _COLUMNS: dict[str, Any] = {
+    "place": str,
     "row": "int32",
     "col": "int32",
     "split": "uint8",
@@ -39,7 +40,7 @@ _BEFORE = {TRAIN: [VALIDATION, TEST], VALIDATION: [TEST], TEST: []}
 
 def gap(recipe: Recipe) -> int:
     """Coarse cells between targets of two splits: the buffer, and always more than both halos."""
-    buffer = ceil(recipe.split.buffer / recipe.layout.coarse_resolution)
+    buffer = ceil(recipe.split.buffer / recipe.coarse_resolution)
     return max(buffer, 2 * recipe.tiles.context + 1)
 
 
@@ -134,6 +135,51 @@ def overlap(tiles: pd.DataFrame, size: int, context: int, required: int) -> dict
     return {"tiles": counts, "size": size, "context": context, "gaps": pairs}
 
 
+def apart(recipe: Recipe, index: pd.DataFrame) -> dict[str, Any]:
+    """Prove that splits do not touch, place by place, and no group of scenes is tested and learnt.
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    index
+        Columns place, row, col, split.
+
+    Returns
+    -------
+    dict
+        What `overlap` gives; of scenes, the groups of each split and the number of their scenes.
+
+    Raises
+    ------
+    DataError
+        If two splits touch, or a group of scenes is in the test and in another split.
+    """
+    size, context = recipe.tiles.size, recipe.tiles.context
+    if recipe.scenes is None:
+        return overlap(index, size, context, gap(recipe))
+    for _, tiles in index.groupby("place"):
+        overlap(tiles, size, context, gap(recipe))
+    found = recipe.scenes.found
+    groups = index["place"].map({name: scene.group for name, scene in found.items()})
+    held = {split: set(groups[index["split"] == split]) for split in NAMES}
+    if shared := sorted(held[TEST] & (held[TRAIN] | held[VALIDATION])):
+        raise DataError(
+            f"{', '.join(shared)}: some scenes are tested on, others learnt from",
+            "every group wholly in the test, or wholly outside",
+            "change split.by",
+        )
+    counts = {NAMES[split]: int((index["split"] == split).sum()) for split in NAMES}
+    told = {
+        NAMES[split]: index.loc[index["split"] == split, "place"]
+        .groupby(groups)
+        .nunique()
+        .to_dict()
+        for split in NAMES
+    }
+    return {"tiles": counts, "size": size, "context": context, "scenes": told}
+
+
 def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
     """Write the index, the overlap report, the statistics and the map of the split to ``tile/``.
 
@@ -156,10 +202,10 @@ def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
         If a split is empty, or two splits touch.
     """
     recipe = results.recipe
-    frames = crew.each(_of_block, results, recipe.layout.blocks())
+    frames = crew.each(_of_block, results, results.everywhere())
     index = pd.concat(list(frames), ignore_index=True)
     _refuse_empty(index, recipe)
-    report = overlap(index, recipe.tiles.size, recipe.tiles.context, gap(recipe))
+    report = apart(recipe, index)
     results.tiles.mkdir(parents=True, exist_ok=True)
     fitted = statistics(results, index, crew)
     index.to_parquet(results.tiles / "tiles.parquet", index=False)
@@ -182,10 +228,12 @@ def training(results: Results, index: pd.DataFrame, crew: Crew = ALONE) -> dict[
     A change of cells outside these tiles and their context changes none of them.
     """
     chosen = index[index["split"].isin((TRAIN, VALIDATION))]
-    corners = chosen[["row", "col"]].to_numpy(np.int64)
-    found = {"training": digest_json(chosen[["row", "col", "split"]].to_numpy().tolist())}
-    blocks = results.recipe.layout.blocks()
-    items = [(block, _near(results.recipe, corners, block.core)) for block in blocks]
+    seen = chosen[["place", "row", "col", "split"]].to_numpy().tolist()
+    found, items = {"training": digest_json(seen)}, []
+    for place, tiles in chosen.groupby("place"):
+        corners = tiles[["row", "col"]].to_numpy(np.int64)
+        for _, block in results.everywhere([str(place)]):
+            items.append((str(place), block, _near(results.recipe, corners, block.core)))
     parts = list(crew.each(_digests, results, items))
     return found | {f"training/{name}": digest_json([p[name] for p in parts]) for name in parts[0]}
 
@@ -198,14 +246,14 @@ def _near(recipe: Recipe, corners: NDArray[np.int64], core: Window) -> NDArray[n
     return corners[((corners > low) & (corners < high)).all(axis=1)]
 
 
-def _digests(results: Results, given: tuple[Block, NDArray[np.int64]]) -> dict[str, str]:
+def _digests(results: Results, given: tuple[str, Block, NDArray[np.int64]]) -> dict[str, str]:
     """Of each product, the digest of a block's cells that lie in tiles, or in their context."""
-    (block, corners), tiles = given, results.recipe.tiles
+    (place, block, corners), tiles = given, results.recipe.tiles
     halos = {"target": 0, **dict.fromkeys(results.recipe.conditions, tiles.context)}
     halos["coarse"] = tiles.context + REACH
     return {
         name: _digest_covered(
-            results.fed(name),
+            results.at(place).fed(name),
             block,
             _covered(corners, tiles.size, halo, block.core),
         )
@@ -232,7 +280,9 @@ def _digest_covered(product: Product, block: Block, mask: NDArray[np.bool_]) -> 
     return digest_array(values)
 
 
-def _of_block(results: Results, block: Block) -> pd.DataFrame:
+def _of_block(results: Results, given: tuple[str, Block]) -> pd.DataFrame:
+    place, block = given
+    results = results.at(place)
     recipe, target = results.recipe, results.role("target")
     tiles, margin = recipe.tiles, gap(recipe)
     shown = block.core.pad(margin + tiles.size)
@@ -240,11 +290,12 @@ def _of_block(results: Results, block: Block) -> pd.DataFrame:
     splits = np.full(shown.shape, 255, dtype=np.uint8)
     splits[inside.within(shown).slices] = labels(results, inside)
     fine = target.read_first(shown)
-    coarse = results.coarse.read(recipe.target.variable, shown)
+    coarse = results.coarse.read_first(shown)
     valid = np.isfinite(cells_of(fine, recipe.grid.scale)).mean(axis=-1, dtype=np.float32)
     candidates = Candidates(recipe.layout, tiles.size, tiles.stride, tiles.min_valid)
     rows = candidates.select(block, splits, np.where(np.isfinite(coarse), valid, 0), margin)
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    return frame.assign(place=place)
 
 
 def _refuse_empty(index: pd.DataFrame, recipe: Recipe) -> None:

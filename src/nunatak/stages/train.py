@@ -168,7 +168,7 @@ def _check(results: Results, network: Network) -> None:
 
 
 def _compare(recipe: Recipe, cells: int) -> None:
-    metres, buffer = cells * recipe.layout.coarse_resolution, recipe.split.buffer
+    metres, buffer = cells * recipe.coarse_resolution, recipe.split.buffer
     if metres > buffer:
         raise ConfigError(
             f"the network's receptive field reaches {metres:g} m ({cells} coarse cells), but"
@@ -214,7 +214,7 @@ def _finish(results: Results, run: Run) -> Checkpoint:
     network.load_state_dict(best.weights["network"])
     best = replace(best, halo=reach(results, network))
     save(path, best)
-    metres = (best.halo or 0) * results.recipe.layout.coarse_resolution
+    metres = (best.halo or 0) * results.recipe.coarse_resolution
     if metres > results.recipe.split.buffer:
         _log.warning(
             "the trained network's receptive field reaches %g m, beyond split.buffer, %g m",

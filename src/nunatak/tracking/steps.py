@@ -23,22 +23,27 @@ READS: dict[str, tuple[str, ...]] = {
     "scan": ("used.{source}", *_of("source")),
     "reproject": ("grid", "target.vertical_datum", "roles.{role}", *_of("source"), *_of("geoid")),
     "degrade": ("grid", "coarse", "target"),
-    "tile": ("grid", "coarse", "conditions", "split", "tiles", "target.variable"),
+    "tile": ("grid", "scenes", "coarse", "conditions", "split", "tiles", "target.variable"),
     "train": (
         *("grid", "conditions", "tiles.size", "tiles.context", "split.buffer", "infer.energy"),
-        *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.train"),
+        *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.layers"),
+        *("methods.{method}.train", "target.classes", "target.lines"),
     ),
     "infer": (
         *("grid", "target", "infer", "conditions"),
-        *("methods.{method}.model", "methods.{method}.conditions"),
+        *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.layers"),
     ),
-    "mosaic": ("grid", "target", "methods.{method}.members", "methods.{method}.constraints"),
+    "mosaic": (
+        *("grid", "target", "methods.{method}.members", "methods.{method}.layers"),
+        "methods.{method}.constraints",
+    ),
     "publish": (
         *("title", "summary", "grid", "target", "roles", "conditions", "coarse", "split", "tiles"),
-        *("infer", "mosaic", "sources", "methods.{method}"),
+        *("infer", "mosaic", "publish", "scenes", "sources", "methods.{method}"),
     ),
+    "series": ("title", "target", "coarse", "scenes", "products", "publish", "series"),
     "evaluate": (
-        *("title", "grid", "target", "coarse", "products", "split", "picks", "evaluate"),
+        *("title", "grid", "scenes", "target", "coarse", "products", "split", "picks", "evaluate"),
         *_of("picks"),
     ),
 }
@@ -54,6 +59,7 @@ PATHS = {
     "infer": "{run}/infer/{method}/{member}/{block}",
     "mosaic": "{run}/mosaic/{method}/{block}",
     "publish": "{run}/publish/{method}.provenance",
+    "series": "{run}/series/manifest",
     "evaluate": "{run}/evaluate/manifest",
 }
 
@@ -67,6 +73,8 @@ _OPERATIONS = {
     "task": registry.TASKS,
     "critic": registry.CRITICS,
     "constraints": registry.POSTPROCESS,
+    "publish": registry.PUBLISH,
+    "judge": registry.JUDGES,
 }
 
 
