@@ -2,7 +2,8 @@
 
 Every window is a rectangle of *coarse* cells. An input of ratio ``r`` has ``r`` cells along the
 side of a coarse cell, so a window of ``h x w`` coarse cells arrives as ``(B, C, h * r, w * r)``,
-and a network of scale ``s`` and margin ``m`` returns ``(B, 1, (h - 2 m) * s, (w - 2 m) * s)``.
+and a network of scale ``s`` and margin ``m`` returns ``(B, L, (h - 2 m) * s, (w - 2 m) * s)``: one
+layer of a map, or the logits of all layers of a segmentation.
 """
 
 from __future__ import annotations
@@ -37,15 +38,22 @@ class ModelSpec:
         Fine cells along the side of a coarse cell.
     inputs
         ``coarse`` (one channel, ratio 1) first, then the conditions in the recipe's order.
+    classes
+        Layers that exclude each other, the first of a segmentation; 0 for a map.
+    lines
+        Layers after them, each of its own; 0 for a map.
 
     Raises
     ------
     ConfigError
-        If the scale, a ratio or a number of channels is not positive, or ``coarse`` is not first.
+        If the scale, a ratio or a number of channels is not positive, ``coarse`` is not first, or
+        there is one class only or less than none.
     """
 
     scale: int
     inputs: dict[str, InputSpec]
+    classes: int = 0
+    lines: int = 0
 
     def __post_init__(self) -> None:
         if self.scale < 1:
@@ -60,6 +68,22 @@ class ModelSpec:
                 raise ConfigError(
                     f"model: input {name!r} is {given}", "positive channels and ratio"
                 )
+        if self.classes < 0 or self.classes == 1 or self.lines < 0:
+            raise ConfigError(
+                f"model: {self.classes} classes, {self.lines} lines",
+                "no classes or several, and any number of lines",
+                "a single class and its background are a line",
+            )
+
+    @property
+    def segments(self) -> bool:
+        """Whether the output is a segmentation, not a map."""
+        return self.classes + self.lines > 0
+
+    @property
+    def layers(self) -> int:
+        """Channels of the output: those of a segmentation, or the one of a map."""
+        return self.classes + self.lines or 1
 
     @property
     def conditions(self) -> dict[str, InputSpec]:
@@ -94,12 +118,16 @@ class Network(nn.Module):
 
     ``forward(inputs)`` takes the inputs of the specification, normalised, with missing values 0
     (the training mean), and ``prior``, the gap-filled coarse field in physical units
-    ``(B, 1, h, w)``.
+    ``(B, 1, h, w)``. A network that segments need not read the prior, and returns logits: those of
+    the classes, then those of the lines.
 
     Attributes
     ----------
     margin
         Coarse cells that ``forward`` eats on each side.
+    whole
+        Whether an output cell depends on the whole window, by a global mean for one. Then there is
+        no halo that makes windows agree: they overlap instead, and are blended.
     greedy
         Whether parts of it learn by losses of their own alone, which a task must give them.
     mean, std, detail
@@ -108,6 +136,7 @@ class Network(nn.Module):
     """
 
     margin: int = 0
+    whole: bool = False
     greedy: bool = False
     mean: Tensor
     std: Tensor
@@ -137,8 +166,27 @@ class Network(nn.Module):
             buffer.fill_(value)
 
     def forward(self, inputs: Batch) -> Tensor:
-        """The fine field (physical units) of the window less its margin."""
+        """The fine field (physical units), or logits, of the window less its margin."""
         raise NotImplementedError
+
+    def product(self, output: Tensor) -> Tensor:
+        """What is kept of an output of `forward`.
+
+        Parameters
+        ----------
+        output
+            ``(B, layers, H, W)``.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape: a map as it is; of a segmentation probabilities, those of the
+            classes adding up to 1.
+        """
+        if not self.spec.segments:
+            return output
+        classes, lines = output[:, : self.spec.classes], output[:, self.spec.classes :]
+        return torch.cat([classes.softmax(dim=1), lines.sigmoid()], dim=1)
 
 
 def repeat(field: Tensor, scale: int) -> Tensor:
