@@ -153,8 +153,22 @@ class Loss(Model):
         return self
 
 
+class Distort(Model):
+    """How far training samples are moved (sides of a tile), scaled and rotated (degrees) at most.
+
+    ``share`` of them are; see `nunatak.learn.augment`.
+    """
+
+    shift: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
 class Train(Model):
     """How a model is trained; every count is in samples, so that devices do not matter.
+
+    ``patience`` ends a training after that many validations without a better one.
 
     ``freeze`` keeps trained models, named by the beginnings of their digests (in the manifests
     of the stage train), one for each member, whatever becomes of data, values and code.
@@ -171,6 +185,8 @@ class Train(Model):
     clip: Annotated[float, Field(gt=0)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     augment: bool = True
+    distort: Distort | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     freeze: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")], ...] = ()
 

@@ -193,6 +193,8 @@ MODELS = Registry(
         "residual": "nunatak.learn.models.residual:Residual",
         "srcnn": "nunatak.learn.models.srcnn:Srcnn",
         "deepbedmap": "nunatak.learn.models.deepbedmap:Generator",
+        "aspp_unet": "nunatak.learn.models.unet:AsppUnet",
+        "two_head": "nunatak.learn.models.unet:TwoHead",
     },
 )
 CRITICS = Registry("critic", {"deepbedmap": "nunatak.learn.models.deepbedmap:Discriminator"})
@@ -204,6 +206,10 @@ LOSSES = Registry(
         "topographic": "nunatak.learn.losses:topographic",
         "slope": "nunatak.learn.losses:slope",
         "ssim": "nunatak.learn.losses:ssim",
+        "zone_cross_entropy": "nunatak.learn.layer_losses:zone_cross_entropy",
+        "zone_dice": "nunatak.learn.layer_losses:zone_dice",
+        "front_dice": "nunatak.learn.layer_losses:front_dice",
+        "front_distance_dice": "nunatak.learn.layer_losses:front_distance_dice",
     },
 )
 TASKS = Registry(
@@ -212,5 +218,6 @@ TASKS = Registry(
         "supervised": "nunatak.learn.tasks:Supervised",
         "cascade": "nunatak.learn.tasks:Cascade",
         "adversarial": "nunatak.learn.tasks:Adversarial",
+        "segmentation": "nunatak.learn.segmentation:Segmentation",
     },
 )

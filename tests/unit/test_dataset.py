@@ -17,6 +17,7 @@ from nunatak.grid import Window
 from nunatak.learn.dataset import (
     SYMMETRIES,
     Chunks,
+    Draw,
     Tiles,
     components,
     draw,
@@ -69,8 +70,14 @@ class TestOrder:
         assert {draw(0, i, 5, False)[1] for i in range(200)} == {0}
 
     def test_validation_takes_tiles_once_spread_evenly_and_never_turned(self) -> None:
-        assert list(chain(*validation(4, 10, 100))) == [(i, 0) for i in range(10)]
-        assert [p for p, _ in chain(*validation(4, 1001, 5))] == [0, 250, 500, 750, 1000]
+        assert list(chain(*validation(4, 10, 100))) == [Draw(i, 0, None) for i in range(10)]
+        assert [drawn.position for drawn in chain(*validation(4, 1001, 5))] == [
+            0,
+            250,
+            500,
+            750,
+            1000,
+        ]
 
 
 class TestTurned:
@@ -247,7 +254,7 @@ class TestPrefetch:
             nonlocal asked
             while True:
                 asked += 1
-                yield [(0, 0)]
+                yield [Draw(0)]
 
         batches = prefetch(tiles, plans(), ahead=2)
         next(batches)

@@ -198,7 +198,7 @@ def _index(results: Results) -> None:
     frame["split"] = np.select([frame["row"] >= 40, frame["row"] >= 32], [2, 1], 0).astype("uint8")
     frame["valid"] = np.float32(1)
     results.tiles.mkdir(parents=True)
-    frame.to_parquet(results.tiles / "tiles.parquet")
+    frame.assign(place="").to_parquet(results.tiles / "tiles.parquet")
 
 
 def built(results: Results, method: str = "net") -> Network:

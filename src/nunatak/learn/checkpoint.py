@@ -42,9 +42,15 @@ class Checkpoint:
         Digest of the index of tiles.
     samples_seen
         Samples trained on.
+    score
+        What validation finds: ``rmse``, in units of the target, or ``loss``.
     best, best_samples
-        Lowest RMSE on validation tiles (units of the target), and after how many samples; None
-        before the first validation.
+        Lowest score on validation tiles, and after how many samples; None before the first
+        validation.
+    fruitless
+        Validations since then.
+    trained
+        Samples of the whole training; None until it is over.
     weights
         State of each module of the task, by name: ``network``, and perhaps ``critic``.
     ema
@@ -62,8 +68,11 @@ class Checkpoint:
     statistics: dict[str, Any]
     tiles: str
     samples_seen: int = 0
+    score: str = "rmse"
     best: float | None = None
     best_samples: int = 0
+    fruitless: int = 0
+    trained: int | None = None
     weights: dict[str, State] = field(default_factory=dict)
     ema: State | None = None
     optimisers: dict[str, Any] = field(default_factory=dict)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import count
 from math import ceil
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,12 +26,14 @@ from torch import Tensor
 
 from nunatak.errors import ConfigError, DataError, StoreError
 from nunatak.grid import Window
+from nunatak.learn.augment import Distortion, distorted, drawn
 from nunatak.learn.inputs import Arrays, Inputs, Statistics
 from nunatak.learn.spec import Batch
 from nunatak.ops.degrade import repeat
 from nunatak.ops.normalise import REACH
 from nunatak.ops.split import NAMES
 from nunatak.products import Results
+from nunatak.recipe import Distort
 from nunatak.store import Product, Variable
 
 SYMMETRIES = 8
@@ -173,7 +175,7 @@ def turned(
 
 @dataclass(frozen=True)
 class Sample:
-    """One tile: prepared inputs; target and mask (1, size * scale, size * scale).
+    """One tile: prepared inputs; target and mask (layers, size * scale, size * scale).
 
     The target is 0 where the mask is False: where it, or the coarse field, is missing.
     """
@@ -185,15 +187,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """Samples stacked: inputs (B, C, h, w) by name, target and mask (B, 1, H, W), the scale."""
+    """Samples stacked: inputs (B, C, h, w) by name, target and mask (B, layers, H, W).
+
+    Besides, the scale, and how many of the first layers are classes; a map has one layer.
+    """
 
     inputs: Batch
     target: Tensor
     mask: Tensor
     scale: int
+    classes: int = 0
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], scale: int) -> Minibatch:
+    def of(cls, samples: Sequence[Sample], scale: int, classes: int = 0) -> Minibatch:
         """Stack samples."""
         inputs = {
             name: torch.from_numpy(np.stack([s.inputs[name] for s in samples]))
@@ -203,18 +209,33 @@ class Minibatch:
             torch.from_numpy(np.stack(arrays))
             for arrays in ([s.target for s in samples], [s.mask for s in samples])
         )
-        return cls(inputs, target, mask, scale)
+        return cls(inputs, target, mask, scale, classes)
 
     def to(self, device: torch.device) -> Minibatch:
         """Copy to a device."""
         inputs = {name: t.to(device, non_blocking=True) for name, t in self.inputs.items()}
         target, mask = (t.to(device, non_blocking=True) for t in (self.target, self.mask))
-        return Minibatch(inputs, target, mask, self.scale)
+        return replace(self, inputs=inputs, target=target, mask=mask)
 
     @property
     def context(self) -> Batch:
-        """What losses may read besides prediction, target and mask: the inputs and ``scale``."""
-        return {**self.inputs, "scale": torch.tensor(self.scale)}
+        """What losses may read besides prediction, target and mask.
+
+        The inputs, ``scale`` and ``classes``.
+        """
+        counts = {"scale": self.scale, "classes": self.classes}
+        return {**self.inputs, **{name: torch.tensor(n) for name, n in counts.items()}}
+
+
+class Draw(NamedTuple):
+    """A sample of a plan: which tile, turned by which symmetry, and distorted by what, if at all.
+
+    Plans of validation neither turn nor distort.
+    """
+
+    position: int
+    symmetry: int = 0
+    distortion: Distortion | None = None
 
 
 @dataclass(frozen=True)
@@ -271,8 +292,10 @@ class Tiles:
         """Channels of x and y components, by input."""
         return {n: components(p.layout.variables) for n, p in self.inputs.products.items()}
 
-    def read(self, position: int, symmetry: int = 0) -> Sample:
-        """Read one tile, turn it, and prepare it as inference does."""
+    def read(
+        self, position: int, symmetry: int = 0, distortion: Distortion | None = None
+    ) -> Sample:
+        """Read one tile, turn and distort it, and prepare it as inference does."""
         inputs, recipe = self.inputs.at(self.places[position]), self.inputs.results.recipe
         size, context, scale = recipe.tiles.size, recipe.tiles.context, recipe.grid.scale
         row, col = (int(n) for n in self.corners[position])
@@ -282,10 +305,20 @@ class Tiles:
         if symmetry:
             raw = {n: turned(values, symmetry, self.vectors[n]) for n, values in raw.items()}
             truth = turned(truth, symmetry)
+        if distortion:
+            raw = {n: self._distorted(n, values, distortion) for n, values in raw.items()}
+            codes = self.inputs.spec.segments
+            truth = distorted(truth, distortion, size * scale, nearest=codes)
         inner = slice(context + REACH, context + REACH + size)
         known = np.isfinite(raw["coarse"][:1, inner, inner])
         mask = np.isfinite(truth) & repeat(known, scale)
         return Sample(inputs.prepare(raw), np.where(mask, truth, np.float32(0)), mask)
+
+    def _distorted(
+        self, name: str, values: NDArray[np.float32], by: Distortion
+    ) -> NDArray[np.float32]:
+        side = self.inputs.results.recipe.tiles.size * self.inputs.spec.inputs[name].ratio
+        return distorted(values, by, side, nearest=False, vectors=self.vectors[name])
 
 
 def _index(path: Path) -> pd.DataFrame:
@@ -302,31 +335,34 @@ def _order(seed: int, epoch: int, tiles: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, 0, epoch]).permutation(tiles)
 
 
-def draw(seed: int, i: int, tiles: int, augment: bool) -> tuple[int, int]:
-    """Position and symmetry of sample ``i``: each epoch takes every tile once, in a new order."""
+def draw(seed: int, i: int, tiles: int, augment: bool, distort: Distort | None = None) -> Draw:
+    """What sample ``i`` is: each epoch takes every tile once, in a new order."""
     position = int(_order(seed, i // tiles, tiles)[i % tiles])
     symmetry = int(np.random.default_rng([seed, 1, i]).integers(SYMMETRIES)) if augment else 0
-    return position, symmetry
+    if distort is None:
+        return Draw(position, symmetry)
+    limits = distort.model_dump()
+    return Draw(position, symmetry, drawn(np.random.default_rng([seed, 3, i]), **limits))
 
 
 def training(
-    seed: int, start: int, size: int, tiles: int, augment: bool
-) -> Iterator[list[tuple[int, int]]]:
-    """Positions and symmetries of every batch from sample ``start`` on, without end."""
+    seed: int, start: int, size: int, tiles: int, augment: bool, distort: Distort | None = None
+) -> Iterator[list[Draw]]:
+    """Every batch from sample ``start`` on, without end."""
     for first in count(start, size):
-        yield [draw(seed, i, tiles, augment) for i in range(first, first + size)]
+        yield [draw(seed, i, tiles, augment, distort) for i in range(first, first + size)]
 
 
-def validation(size: int, tiles: int, most: int) -> list[list[tuple[int, int]]]:
-    """At most ``most`` tiles, evenly spaced in the index, not turned, in batches of ``size``."""
+def validation(size: int, tiles: int, most: int) -> list[list[Draw]]:
+    """At most ``most`` tiles, evenly spaced in the index, as they are, in batches of ``size``."""
     chosen = np.unique(np.linspace(0, tiles - 1, min(most, tiles)).astype(int))
-    plain = [(int(position), 0) for position in chosen]
+    plain = [Draw(int(position)) for position in chosen]
     return [plain[first : first + size] for first in range(0, len(plain), size)]
 
 
 def prefetch(
     tiles: Tiles,
-    plans: Iterable[list[tuple[int, int]]],
+    plans: Iterable[list[Draw]],
     *,
     workers: int = 4,
     ahead: int = 2,
@@ -338,21 +374,26 @@ def prefetch(
     tiles
         What to read from.
     plans
-        Positions and symmetries of each batch.
+        The samples of each batch.
     workers
         Threads that read; they do not change what is read.
     ahead
         Batches that may wait; bounds the memory.
     """
-    scale = tiles.inputs.results.recipe.grid.scale
+    spec = tiles.inputs.spec
     pool = ThreadPoolExecutor(workers, thread_name_prefix="tiles")
     waiting: deque[list[Future[Sample]]] = deque()
+
+    def batch() -> Minibatch:
+        samples = [future.result() for future in waiting.popleft()]
+        return Minibatch.of(samples, spec.scale, spec.classes)
+
     try:
         for plan in plans:
             waiting.append([pool.submit(tiles.read, *sample) for sample in plan])
             if len(waiting) > ahead:
-                yield Minibatch.of([future.result() for future in waiting.popleft()], scale)
+                yield batch()
         while waiting:
-            yield Minibatch.of([future.result() for future in waiting.popleft()], scale)
+            yield batch()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -137,8 +137,14 @@ def step_seed(seed: int, sample: int) -> int:
     return int(np.random.SeedSequence([seed, 2, sample]).generate_state(1)[0])
 
 
+def over(state: Checkpoint, train: Train) -> bool:
+    """Whether a training has ended: all samples are seen, or patience is."""
+    waited = train.patience is not None and state.fruitless >= train.patience
+    return waited or state.samples_seen >= train.samples
+
+
 def validated(run: Run, network: nn.Module) -> float:
-    """RMSE of a network over the validation tiles, in the target's units.
+    """The task's score of a network over the validation tiles.
 
     At most `VALIDATED` tiles, evenly spaced in the index, are read, each by one of the processes.
 
@@ -149,25 +155,25 @@ def validated(run: Run, network: nn.Module) -> float:
     """
     was_training = network.training
     network.eval()
-    fabric, squares, cells = run.fabric, 0.0, 0
+    fabric, total, count = run.fabric, 0.0, 0
     plans = validation(run.train.batch, len(run.checks), VALIDATED)
     for batch in prefetch(run.checks, plans[fabric.global_rank :: fabric.world_size]):
         added, valid = run.task.validate(batch.to(fabric.device), network)
-        squares, cells = squares + added, cells + valid
+        total, count = total + added, count + valid
     network.train(was_training)
-    sums = torch.tensor([squares, cells], dtype=torch.float64, device=fabric.device)
-    squares, cells = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
-    if not cells:
+    sums = torch.tensor([total, count], dtype=torch.float64, device=fabric.device)
+    total, count = cast(Tensor, fabric.all_reduce(sums, reduce_op="sum")).tolist()
+    if not count:
         raise DataError(
             "the validation tiles hold no valid cell of the target",
             "validation tiles with truth in them",
             "raise tiles.min_valid above 0",
         )
-    return math.sqrt(squares / cells)
+    return run.task.finish(total, count)
 
 
 def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
-    """Train from a checkpoint on, until all samples are seen or ``stop`` is due in any process.
+    """Train from a checkpoint on, until it is `over` or ``stop`` is due in any process.
 
     Stopped and gone on with, a training on the CPU gives the same bits as one that never stopped.
 
@@ -183,7 +189,7 @@ def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
     Returns
     -------
     Checkpoint
-        As in last.pt; unfinished if its ``samples_seen`` is below the recipe's.
+        As in last.pt; unfinished if it is not `over`.
 
     Raises
     ------
@@ -199,14 +205,14 @@ def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
     if state.weights:
         _restore(task, average, state)
     seen, started, since = state.samples_seen, time.monotonic(), state.samples_seen
-    saved = started
-    plans = training(run.seed, seen, train.batch, len(run.tiles), train.augment)
+    saved, column = started, f"validation_{task.score}"
+    plans = training(run.seed, seen, train.batch, len(run.tiles), train.augment, train.distort)
     with (
         closing(table(run.folder / "loss.csv", seen, writes=leads)) as losses,
         closing(prefetch(run.tiles, (plan[mine] for plan in plans))) as batches,
         progress(train.samples, seen, shows=leads) as bar,
     ):
-        while seen < train.samples:
+        while not over(replace(state, samples_seen=seen), train):
             torch.manual_seed(step_seed(run.seed, seen + mine.start))
             lr = _set_rate(task, rate(seen, train))
             terms = task.step(next(batches).to(fabric.device))
@@ -214,21 +220,21 @@ def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
             _require_finite(terms, seen, run.folder)
             if average:
                 average.update_parameters(network)
-            judged, rmse = average.module if average else network, None
+            judged, score = average.module if average else network, None
             if seen // train.validate_every > (seen - train.batch) // train.validate_every or (
                 seen >= train.samples
             ):
-                rmse = validated(run, judged)
-                _require_finite({"validation_rmse": rmse}, seen, run.folder)
+                score = validated(run, judged)
+                _require_finite({column: score}, seen, run.folder)
                 speed = (seen - since) / (time.monotonic() - started)
-                _log.info("%d samples: RMSE %.4g, %.1f samples/s", seen, rmse, speed)
+                _log.info("%d samples: %s %.4g, %.1f samples/s", seen, task.score, score, speed)
             row = {f"train_{name}": value for name, value in terms.items()}
-            losses.add({"samples": seen, **row, "validation_rmse": rmse, "lr": lr})
+            losses.add({"samples": seen, **row, column: score, "lr": lr})
             bar.update(bar.task_ids[0], completed=seen, loss=f"{terms['loss']:.4g}")
             stopping = fabric.strategy.reduce_boolean_decision(stop.due, all=False)
-            if rmse is not None or stopping or time.monotonic() > saved + run.checkpoint_every:
+            if score is not None or stopping or time.monotonic() > saved + run.checkpoint_every:
                 losses.flush()
-                state = _keep(run, replace(state, samples_seen=seen), judged, average, rmse)
+                state = _keep(run, replace(state, samples_seen=seen), judged, average, score)
                 saved = time.monotonic()
             if stopping:
                 break
@@ -255,7 +261,7 @@ def _keep(
     state: Checkpoint,
     judged: nn.Module,
     average: AveragedModel | None,
-    rmse: float | None,
+    score: float | None,
 ) -> Checkpoint:
     """Write last.pt, and before it best.pt if the validation is the best so far.
 
@@ -263,8 +269,10 @@ def _keep(
     The first process alone writes.
     """
     writes = run.fabric.is_global_zero
-    if rmse is not None and (state.best is None or rmse < state.best):
-        state = replace(state, best=rmse, best_samples=state.samples_seen)
+    if score is not None:
+        state = replace(state, fruitless=state.fruitless + 1)
+    if score is not None and (state.best is None or score < state.best):
+        state = replace(state, best=score, best_samples=state.samples_seen, fruitless=0)
         weights = {"network": judged.state_dict()}
         best = replace(state, weights=weights, ema=None, optimisers={})
         if writes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -66,6 +67,8 @@ class Supervised:
     forwards
         By the same names, what to call in training: it sees to pieces, and that the gradients of
         all processes are averaged.
+    score
+        What validation finds, of which the least is best; names its column and manifest's key.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class Supervised:
     """
 
     staged = False
+    score = "rmse"
 
     def __init__(self, setup: Setup) -> None:
         if setup.network.greedy and not self.staged:
@@ -116,8 +120,9 @@ class Supervised:
         self.forwards[name] = self.setup.fabric.strategy.setup_module(module)
 
     def predict(self, batch: Minibatch, network: nn.Module | None = None) -> Tensor:
-        """Run the network, or another, and crop to the target: (B, 1, H, W), physical units.
+        """Run the network, or another, and crop to the target: (B, layers, H, W).
 
+        In physical units, or logits of a segmentation.
         The inputs stay in single precision, since half precision would round heights to metres:
         only the network's arithmetic is in the chosen precision.
         """
@@ -130,7 +135,10 @@ class Supervised:
 
     def objective(self, prediction: Tensor, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the losses over the whole batch, and each of them unweighted."""
-        prediction, batch = self._whole(prediction), self._gathered(batch)
+        return self._weighed(self._whole(prediction), self._gathered(batch))
+
+    def _weighed(self, prediction: Tensor, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same over the samples at hand."""
         context = batch.context
         terms = {
             name: operation(prediction, batch.target, batch.mask, context, **loss.args)
@@ -174,9 +182,16 @@ class Supervised:
 
     @torch.no_grad()
     def validate(self, batch: Minibatch, network: nn.Module | None = None) -> tuple[float, int]:
-        """Sum of squared errors over the valid cells (target's units squared), and their number."""
+        """Add to the score: what `finish` makes it of, summed over a batch, and a count.
+
+        Here the squared errors of valid cells (target's units squared), and their number.
+        """
         error = (self.predict(batch, network) - batch.target)[batch.mask]
         return float(error.double().square().sum()), int(batch.mask.sum())
+
+    def finish(self, total: float, count: float) -> float:
+        """The score by the sums of `validate` over all batches: RMSE, in the target's units."""
+        return math.sqrt(total / count)
 
     def optimiser_states(self) -> dict[str, Any]:
         """State of the optimisers and of the precision's scaler, plain values and tensors."""

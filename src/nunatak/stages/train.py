@@ -16,7 +16,7 @@ from nunatak.figures import curves
 from nunatak.learn.checkpoint import Checkpoint, build, digest_state, load, reach, save
 from nunatak.learn.dataset import Chunks, Tiles
 from nunatak.learn.inputs import Statistics
-from nunatak.learn.loop import Run, Stop, fit
+from nunatak.learn.loop import Run, Stop, fit, over
 from nunatak.learn.parallel import joined
 from nunatak.learn.spec import Network
 from nunatak.learn.spread import Spread
@@ -58,10 +58,11 @@ def train(
     Returns
     -------
     dict
-        The manifest: method, member, samples, best_rmse (target's units), best_samples, halo
-        (coarse cells) and the digests of the model and of what it was trained on. Of a training
-        that was stopped, only method, member, samples and ``unfinished``: it wants to be called
-        again. Of a process that is not the first, no digests either.
+        The manifest: method, member, samples, best_rmse (target's units) or best_loss, by what the
+        task is judged, best_samples, halo (coarse cells) and the digests of the model and of what
+        it was trained on. Of a training that was stopped, only method, member, samples and
+        ``unfinished``: it wants to be called again. Of a process that is not the first, no digests
+        either.
 
     Raises
     ------
@@ -81,11 +82,11 @@ def train(
         run, state = _prepare(results, method, member, key, spread)
         state = fit(run, state, stop)
     who = {"method": method, "member": member, "samples": state.samples_seen}
-    if state.samples_seen < run.train.samples:
+    if not over(state, run.train):
         return {**who, "unfinished": True}
     if not run.fabric.is_global_zero:
         return who
-    best = _finish(results, run)
+    best = _finish(results, run, state.samples_seen)
     curves(pd.read_csv(run.folder / "loss.csv"), run.folder / "loss.png")
     _left(results, run.folder)
     return _manifest(best)
@@ -98,11 +99,13 @@ def _left(results: Results, folder: Path) -> None:
 
 def _manifest(best: Checkpoint) -> dict[str, Any]:
     model = digest_state(best.weights["network"])
+    # A model that is kept may be of a time when none ended before its last sample.
+    samples = best.trained or best.recipe["methods"][best.method]["train"]["samples"]
     return {
         "method": best.method,
         "member": best.member,
-        "samples": best.recipe["methods"][best.method]["train"]["samples"],
-        "best_rmse": best.best,
+        "samples": samples,
+        f"best_{best.score}": best.best,
         "best_samples": best.best_samples,
         "halo": best.halo,
         "model": model,
@@ -147,7 +150,8 @@ def _prepare(
     )
     task = TASKS.call(spec.task.op, spec.task.args, setup)
     run = Run(task, spec, tiles, checks, seed, folder, spread.checkpoint_every)
-    return run, _agreed(fabric, results, _origin(results, method, member, key))
+    origin = replace(_origin(results, method, member, key), score=task.score)
+    return run, _agreed(fabric, results, origin)
 
 
 def _agreed(fabric: Fabric, results: Results, origin: Checkpoint) -> Checkpoint:
@@ -207,12 +211,12 @@ def _start(results: Results, origin: Checkpoint) -> Checkpoint:
     return origin
 
 
-def _finish(results: Results, run: Run) -> Checkpoint:
-    """Measure the receptive field of the best network and write it into best.pt."""
+def _finish(results: Results, run: Run, samples: int) -> Checkpoint:
+    """Measure the receptive field of the best network and write it into best.pt, with the rest."""
     path, network = run.folder / "best.pt", run.task.setup.network
     best = load(path)
     network.load_state_dict(best.weights["network"])
-    best = replace(best, halo=reach(results, network))
+    best = replace(best, halo=reach(results, network), trained=samples)
     save(path, best)
     metres = (best.halo or 0) * results.recipe.coarse_resolution
     if metres > results.recipe.split.buffer:
