@@ -33,7 +33,7 @@ LAYERS = [
         "scores",
         "resources",
     },
-    {"crew", "learn", "gallery", "statistics"},
+    {"crew", "geopackage", "learn", "gallery", "statistics"},
     {"stages"},
     {"jobs", "settle"},
     {"cli", "commands", "__main__"},
