@@ -289,12 +289,14 @@ class Series(Model):
 
     ``line`` are points (x, y), from inside to outside: in units of the scenes' CRS or, where they
     have none, in shares of their width and height from the upper left corner. ``area`` is the
-    class whose cells are counted.
+    class whose cells are counted, ``within`` the corners of the part in which they are, by default
+    everywhere.
     """
 
     group: str
     line: Annotated[tuple[tuple[float, float], ...], Field(min_length=2)]
     area: Name
+    within: Annotated[tuple[tuple[float, float], ...], Field(min_length=3)] | None = None
 
 
 class Recipe(Model):

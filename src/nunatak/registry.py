@@ -183,7 +183,7 @@ JUDGES = Registry(
     "judge",
     {
         "field": "nunatak.stages.evaluate:judge_field",
-        "fronts": "nunatak.fronts:judge_fronts",
+        "fronts": "nunatak.front_scores:judge_fronts",
     },
 )
 MODELS = Registry(

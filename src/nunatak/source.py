@@ -32,6 +32,10 @@ def _crs(text: str) -> str:
     return text
 
 
+def _crs_if_any(text: str) -> str:
+    return _crs(text) if text else text
+
+
 Name = Annotated[str, AfterValidator(_plain)]
 Units = Annotated[str, AfterValidator(units.check)]
 Crs = Annotated[str, AfterValidator(_crs)]
@@ -124,7 +128,7 @@ class Source(Model):
     files: tuple[File, ...]
     reader: one_of(registry.READERS)  # type: ignore[valid-type]
     variables: dict[Name, Variable]
-    crs: Crs = ""
+    crs: Annotated[str, AfterValidator(_crs_if_any)] = ""
     resolution: float | None = None
     vertical_datum: str | None = None
     licence: str

@@ -156,13 +156,14 @@ def publish(results: Results, method: str) -> dict[str, Any]:
     """
     record, by = provenance(results, method), results.recipe.publish
     path = results.folder / "publish" / f"{method}.tif"
-    added: dict[str, Any] = PUBLISH.call(by.op, by.args, results, method, record, path)
+    told = tags(results, method, record["content"])
+    added: dict[str, Any] = PUBLISH.call(by.op, by.args, results, method, path, told)
     results.keep(path)
     variables = {"content": {"digest": record["content"]}, **added.pop("variables", {})}
     return {**record, **added, "variables": variables}
 
 
-def tags(results: Results, method: str, record: Mapping[str, Any]) -> dict[str, str]:
+def tags(results: Results, method: str, content: str) -> dict[str, str]:
     """What a file of a product says of itself."""
     recipe, target = results.recipe, results.recipe.target
     return {
@@ -171,15 +172,14 @@ def tags(results: Results, method: str, record: Mapping[str, Any]) -> dict[str, 
         "UNITS": target.units,
         "VERTICAL_DATUM": target.vertical_datum or "none",
         "VALID_RANGE": f"{target.valid_range[0]:g} {target.valid_range[1]:g}",
-        "CONTENT": record["content"],
+        "CONTENT": content,
         "NUNATAK_VERSION": __version__,
     }
 
 
 def publish_map(
-    results: Results, method: str, record: Mapping[str, Any], path: Path
+    results: Results, method: str, path: Path, tags: Mapping[str, str]
 ) -> dict[str, Any]:
     """Write the product as a COG with overviews, one band a variable."""
-    told = tags(results, method, record)
-    write_cog(results.mosaic(method), path, results.recipe.mosaic.nodata, told)
+    write_cog(results.mosaic(method), path, results.recipe.mosaic.nodata, tags)
     return {}

@@ -1,0 +1,251 @@
+"""How well zones and fronts are told: by method, and by glacier, sensor and season."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nunatak import figures
+from nunatak.crew import Crew
+from nunatak.dag import mapped
+from nunatak.figures import markdown_table
+from nunatak.fronts import read_codes, read_front, whole
+from nunatak.metrics.lines import DistanceSums, season, southern, unit
+from nunatak.metrics.segmentation import BoxSums, ConfusionSums
+from nunatak.ops.fronts import dilated, drawn, on_line, vertices
+from nunatak.ops.split import TEST
+from nunatak.products import Results
+from nunatak.splits import labels
+
+EVERYWHERE = "test scenes"
+NOTHING = "background alone"
+Field = NDArray[np.float32]
+
+
+@dataclass
+class Marks:
+    """What is summed of a method over some scenes.
+
+    Parameters
+    ----------
+    zones
+        Cells by true and predicted class; None of a method that tells none.
+    box
+        Cells told right in the boxes of true fronts.
+    apart
+        Distances between fronts.
+    """
+
+    zones: ConfusionSums | None
+    box: BoxSums
+    apart: DistanceSums
+
+    @classmethod
+    def empty(cls, results: Results, method: str, units: str, size: int) -> Marks:
+        """Of no scene yet."""
+        recipe = results.recipe
+        told = method == NOTHING or recipe.target.classes[:1] == recipe.layers(method)[:1]
+        zones = ConfusionSums(recipe.target.classes) if recipe.target.classes and told else None
+        return cls(zones, BoxSums(size), DistanceSums(units))
+
+    def merge(self, other: Marks) -> None:
+        """Add what another has summed."""
+        if self.zones and other.zones:
+            self.zones.merge(other.zones)
+        self.box.merge(other.box)
+        self.apart.merge(other.apart)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of a table."""
+        zones = self.zones.summary() if self.zones else {}
+        kept = {name: value for name, value in zones.items() if "iou" in name}
+        return {**self.apart.summary(), **self.box.summary(), **kept}
+
+
+@dataclass(frozen=True)
+class Marked:
+    """The marks of one scene, by method, and what the scene belongs to."""
+
+    scene: str
+    places: tuple[str, ...]
+    units: str
+    marks: dict[str, Marks]
+
+
+def judge_fronts(
+    results: Results,
+    data: Path,
+    crew: Crew,
+    folder: Path,
+    *,
+    dilate: int = 1,
+    threshold: float = 0.5,
+    hemisphere: str = "",
+) -> tuple[pd.DataFrame, str]:
+    """Judge every method on the labelled test scenes, and draw the figures.
+
+    Parameters
+    ----------
+    results
+        The tree of all scenes.
+    data
+        Not used.
+    crew
+        Who works on the scenes.
+    folder
+        Where the figures go.
+    dilate
+        Side (cells) of the square that true fronts are widened by before the accuracy in their
+        boxes is told.
+    threshold
+        Probability above which a cell is predicted to be on the line.
+    hemisphere
+        ``north`` or ``south``: where scenes lie that have no georeference, for the season.
+
+    Returns
+    -------
+    DataFrame, str
+        The table, and the page that shows it.
+    """
+    del data
+    recipe = results.recipe
+    items = [(place, dilate, threshold, hemisphere) for place in mapped(recipe)]
+    marked = [found for found in crew.each(_of_scene, results, items) if found]
+    frame = table(results, marked, dilate)
+    _draw(results, marked, folder)
+    return frame, _page(results, frame, dilate)
+
+
+def _of_scene(results: Results, given: tuple[str, int, float, str]) -> Marked | None:
+    """The marks of a scene; None if it is no test scene or has no labels."""
+    place, size, threshold, hemisphere = given
+    scene = results.at(place)
+    if not (labels(scene, whole(scene.recipe)) == TEST).all():
+        return None
+    zone, front = _truth(scene)
+    if front is None or np.isnan(front).all():
+        return None
+    recipe, acquired = scene.recipe, scene.recipe.acquisition
+    units, factor = unit(acquired.crs)
+    true = on_line(front, acquired.bounds, acquired.cell) * factor
+    marks = {}
+    for method in recipe.products:
+        found = Marks.empty(scene, method, units, size)
+        if found.zones and zone is not None:
+            found.zones.add(read_codes(scene, method), zone)
+        found.box.add(_widened(scene, method, threshold, size), front)
+        found.apart.add(vertices(read_front(scene, method).lines) * factor, true)
+        marks[method] = found
+    marks[NOTHING] = _nothing(scene, units, size, zone, front, true)
+    return Marked(place, _places(scene, hemisphere), units, marks)
+
+
+def _truth(scene: Results) -> tuple[Field | None, Field | None]:
+    """Codes of the classes and the first line, of a whole scene."""
+    target, window = scene.role("target"), whole(scene.recipe)
+    names = [variable.name for variable in target.layout.variables]
+    classes, lines = scene.recipe.target.classes, scene.recipe.target.lines
+    zone = target.read(names[0], window) if classes else None
+    return zone, target.read(names[1 if classes else 0], window) if lines else None
+
+
+def _widened(scene: Results, method: str, threshold: float, size: int) -> Field:
+    """1 where a method sees a front, as wide as it was taught; 0 elsewhere, NaN where missing.
+
+    Of a method without a line, the line that is drawn from its zones, widened.
+    """
+    recipe = scene.recipe
+    names, window = recipe.layers(method), whole(recipe)
+    line = next((name for name in names if name in recipe.target.lines), None)
+    field = scene.mosaic(method).read(line or names[0], window)
+    if line:
+        return np.where(np.isnan(field), np.nan, field > threshold).astype(np.float32)
+    shape = recipe.acquisition.shape
+    cells = [_cells(scene, part) for part in read_front(scene, method).lines]
+    return dilated(np.where(np.isnan(field), np.nan, drawn(cells, shape)), size)
+
+
+def _cells(scene: Results, part: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows and columns of the vertices of a line."""
+    acquired = scene.recipe.acquisition
+    left, top = acquired.bounds[0], acquired.bounds[3]
+    down, across = (top - part[:, 1]) / acquired.cell[0], (part[:, 0] - left) / acquired.cell[1]
+    return np.floor(np.stack([down, across], axis=1)).astype(np.int64)
+
+
+def _nothing(
+    scene: Results, units: str, size: int, zone: Field | None, front: Field, true: Any
+) -> Marks:
+    """What no front and the scene's own commonest class would score: the trivial prediction."""
+    marks = Marks.empty(scene, NOTHING, units, size)
+    marks.box.add(np.where(np.isnan(front), np.nan, 0).astype(np.float32), front)
+    marks.apart.add(np.empty((0, 2)), true)
+    if marks.zones and zone is not None and not np.isnan(zone).all():
+        codes, counts = np.unique(zone[~np.isnan(zone)], return_counts=True)
+        constant = np.full(zone.shape, codes[np.argmax(counts)], np.float32)
+        marks.zones.add(constant, zone)
+    return marks
+
+
+def _places(scene: Results, hemisphere: str) -> tuple[str, ...]:
+    """What a scene belongs to: all, its glacier, its sensor, its season."""
+    acquired = scene.recipe.acquisition
+    south = southern(acquired.crs, acquired.bounds) if acquired.crs else hemisphere == "south"
+    known = bool(acquired.crs or hemisphere)
+    seasons = (season(acquired.date, south),) if known else ()
+    sensors = (acquired.sensor,) if acquired.sensor else ()
+    return (EVERYWHERE, acquired.group, *sensors, *seasons)
+
+
+def table(results: Results, marked: list[Marked], size: int) -> pd.DataFrame:
+    """One row a place and method: the trivial prediction first."""
+    sums: dict[tuple[str, str, str], Marks] = {}
+    for found in marked:
+        for where in found.places:
+            for method in (NOTHING, *results.recipe.products):
+                key = where, found.units, method
+                if key not in sums:
+                    sums[key] = Marks.empty(results, method, found.units, size)
+                sums[key].merge(found.marks[method])
+    return pd.DataFrame(
+        {"method": method, "where": where, "units": units, **marks.summary()}
+        for (where, units, method), marks in sums.items()
+    )
+
+
+def _scenes(results: Results, marked: list[Marked]) -> Iterator[dict[str, Any]]:
+    """One row a scene and method."""
+    found = results.recipe.scenes.found if results.recipe.scenes else {}
+    for one in marked:
+        scene = found[one.scene]
+        for method in results.recipe.products:
+            yield {
+                **{"scene": one.scene, "date": scene.date, "sensor": scene.sensor},
+                **{"method": method, "units": one.units, **one.marks[method].summary()},
+            }
+
+
+def _page(results: Results, frame: pd.DataFrame, size: int) -> str:
+    lines = [
+        f"# {results.recipe.title}: scenes held out",
+        "",
+        "mde is the mean distance between predicted and true fronts, both ways, in the units of the",
+        "row (cells where nothing tells how large these are); missed counts scenes without a",
+        "predicted front, which have no distance. box_accuracy is the share of cells told right in",
+        f"the box of the true front, widened to {size} cells; box_background is what no front at all",
+        f"scores there. {NOTHING!r} has each scene's commonest class and no front.",
+        "",
+        markdown_table(frame),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _draw(results: Results, marked: list[Marked], folder: Path) -> None:
+    ...

@@ -1,0 +1,162 @@
+"""A scene's zones and fronts as files, out of the probabilities of a method, and read again."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+
+from nunatak.content import digest_array
+from nunatak.geopackage import DatedFront
+from nunatak.grid import Window
+from nunatak.metrics.lines import unit
+from nunatak.ops.fronts import Traced, drawn, from_front, from_zones, length, line
+from nunatak.products import Results
+from nunatak.provenance import digest_json, fsync_folder, read_json
+from nunatak.recipe import Recipe
+from nunatak.sources.disk import room
+
+UNKNOWN = 255
+NOWHERE = "none: cells of an image whose place is not known"
+_COG = {
+    "driver": "COG",
+    "COMPRESS": "ZSTD",
+    "BLOCKSIZE": "512",
+    "OVERVIEW_RESAMPLING": "MODE",
+    "NUM_THREADS": "ALL_CPUS",
+}
+
+
+def whole(recipe: Recipe) -> Window:
+    """The window of a whole scene."""
+    rows, cols = recipe.layout.shape
+    return Window(0, rows, 0, cols)
+
+
+def publish_fronts(
+    results: Results,
+    method: str,
+    path: Path,
+    tags: Mapping[str, str],
+    *,
+    glacier: str = "glacier",
+    ocean: str = "ocean",
+    threshold: float = 0.5,
+    shortest: float = 750.0,
+    shortest_cells: float = 20.0,
+) -> dict[str, Any]:
+    """Write a scene's zones as a COG of codes, and tell its fronts.
+
+    The fronts are where the ocean meets the glacier, if the method tells classes, else the ridge of
+    the first line's probability; the file then holds 1 on it and 0 elsewhere. A scene is taken as
+    a whole, since whether cells hang together is not told by a part of it.
+
+    Parameters
+    ----------
+    results
+        The tree of a scene.
+    method
+        The method.
+    path
+        The file to make.
+    tags
+        What it says of itself.
+    glacier, ocean
+        Names of two classes.
+    threshold
+        Probability above which a cell is on the line.
+    shortest
+        Least length of a front (m).
+    shortest_cells
+        The same in cells, for scenes of which nothing tells how large these are.
+
+    Returns
+    -------
+    dict
+        ``front``: its units, the length of each part, and their vertices x, y; ``georeference``;
+        and the digests of both products.
+    """
+    recipe, names = results.recipe, results.recipe.layers(method)
+    scene, classes = recipe.acquisition, recipe.target.classes
+    units, factor = unit(scene.crs)
+    cell = (scene.cell[0] * factor, scene.cell[1] * factor)
+    least = shortest if scene.crs else shortest_cells
+    layers = results.mosaic(method).read_all(whole(recipe))[: len(names)]
+    if classes and classes[0] in names:
+        of = {"ocean": classes.index(ocean), "glacier": classes.index(glacier)}
+        traced = from_zones(layers[: len(classes)], cell, shortest=least, **of)
+    else:
+        traced = from_front(layers[0], cell, threshold=threshold, shortest=least)
+    codes = _codes(traced, layers[0])
+    place = scene.crs or NOWHERE
+    _write_codes(codes, results, path, {**tags, "GEOREFERENCE": place, **_legend(recipe, traced)})
+    parts = [line(p, scene.bounds, scene.cell).tolist() for p in traced.paths]
+    front = {"units": units, "lengths": [length(p, cell) for p in traced.paths], "lines": parts}
+    digests = {"front": digest_json(front), "codes": digest_array(codes)}
+    variables = {name: {"digest": digest} for name, digest in digests.items()}
+    return {"front": front, "georeference": place, "variables": variables}
+
+
+def _codes(traced: Traced, layer: NDArray[np.float32]) -> NDArray[np.uint8]:
+    field = drawn(traced.paths, layer.shape) if traced.zone is None else traced.zone
+    return np.where(np.isnan(layer), UNKNOWN, np.nan_to_num(field)).astype(np.uint8)
+
+
+def _legend(recipe: Recipe, traced: Traced) -> dict[str, str]:
+    names = ("no front", "front") if traced.zone is None else recipe.target.classes
+    return {"CODES": ", ".join(f"{code} {name}" for code, name in enumerate(names))}
+
+
+def _write_codes(
+    codes: NDArray[np.uint8], results: Results, path: Path, tags: Mapping[str, str]
+) -> None:
+    box = results.recipe.layout.fine
+    profile = {
+        **{"driver": "GTiff", "height": box.shape[0], "width": box.shape[1], "count": 1},
+        **{"dtype": "uint8", "nodata": UNKNOWN, "tiled": True},
+    }
+    if box.crs is not None:
+        profile |= {"crs": box.crs.to_wkt(), "transform": box.affine}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=path.parent) as folder:
+        plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
+        with room(path.name, path.parent):
+            with rasterio.open(plain, "w", **profile) as out:
+                out.update_tags(**tags)
+                out.write(codes, 1)
+            rasterio.shutil.copy(plain, cog, **_COG)
+        cog.replace(path)
+    fsync_folder(path.parent)
+
+
+def read_codes(results: Results, method: str) -> NDArray[np.float32]:
+    """The zones that were published of a scene (rows, columns); NaN where missing."""
+    results.note(_step(results, method), "codes")
+    with rasterio.open(results.folder / "publish" / f"{method}.tif") as file:
+        codes = file.read(1)
+    return np.where(codes == UNKNOWN, np.nan, codes).astype(np.float32)
+
+
+def read_front(results: Results, method: str) -> DatedFront:
+    """The fronts that were published of a scene."""
+    results.note(_step(results, method), "front")
+    record = read_json(results.folder / "publish" / f"{method}.provenance.json")
+    lines = [np.asarray(part, dtype=np.float64) for part in record["front"]["lines"]]
+    return dated(results.recipe, method, lines)
+
+
+def dated(recipe: Recipe, source: str, lines: list[NDArray[np.float64]]) -> DatedFront:
+    """Fronts with what is known of their scene."""
+    scene = recipe.acquisition
+    who = (recipe.scene, scene.group, scene.date, scene.sensor)
+    return DatedFront(*who, source, scene.crs, lines)
+
+
+def _step(results: Results, method: str) -> str:
+    return f"{results.recipe.name}/publish/{method}.provenance"
