@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 import tiny
@@ -381,8 +382,8 @@ def test_a_foreign_pickle_in_a_source_is_refused_and_not_run(tmp_path: Path) -> 
 
 def test_the_index_of_tiles_holds_no_objects(tmp_path: Path) -> None:
     results = tiny.world(tmp_path)
-    kinds = {dtype.kind for dtype in pd.read_parquet(results.tiles / "tiles.parquet").dtypes}
-    assert kinds <= set("iuf")
+    kinds = pq.read_schema(results.tiles / "tiles.parquet").types
+    assert all(str(kind) in ("int32", "uint8", "float", "string", "large_string") for kind in kinds)
 
 
 def test_nothing_in_the_package_loads_a_pickle() -> None:

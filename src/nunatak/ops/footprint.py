@@ -13,7 +13,7 @@ from pyproj import Transformer
 
 from nunatak.grid import Window
 from nunatak.ops.resample import REACH, Positions
-from nunatak.sources.raster import at, crs_of, same_crs
+from nunatak.sources.raster import at, crs_of, geographic, same_crs
 
 _LATTICE = 64
 _ALIGNED = 1e-3
@@ -89,7 +89,7 @@ def positions(box: GeoBox, to: GeoBox, col: Positions, row: Positions) -> tuple[
         x, y = _transformer(crs_of(to).to_wkt(), crs_of(box).to_wkt()).transform(x, y)
     with np.errstate(invalid="ignore"):
         there, down = at(~box.affine, x, y)
-        if crs_of(box).geographic and not same_crs(box.crs, to.crs):
+        if geographic(box) and not same_crs(box.crs, to.crs):
             there = _near(there, box.shape[1] / 2, 360 / box.affine.a)
     return down, there
 
@@ -105,7 +105,7 @@ def points(box: GeoBox, to: GeoBox, count: int) -> Iterator[tuple[Positions, ...
         yield positions(box, to, *np.meshgrid(np.arange(cols) + 0.5, np.arange(rows) + 0.5))
         return
     row, col = positions(box, to, *np.meshgrid(np.arange(cols + 1.0), np.arange(rows + 1.0)))
-    circle = 360 / box.affine.a if crs_of(box).geographic else np.inf
+    circle = 360 / box.affine.a if geographic(box) else np.inf
     corners = [(slice(i, rows + i), slice(j, cols + j)) for i in (0, 1) for j in (0, 1)]
     first = col[corners[0]]
     ends = [(row[c], _near(col[c], first, circle) if circle < np.inf else col[c]) for c in corners]
@@ -118,7 +118,7 @@ def points(box: GeoBox, to: GeoBox, count: int) -> Iterator[tuple[Positions, ...
 
 def turned(box: GeoBox, to: GeoBox) -> GeoBox:
     """A geographic box whose longitudes are counted so that it is nearest to ``to``."""
-    if not (crs_of(box).geographic and same_crs(box.crs, to.crs)):
+    if not (geographic(box) and same_crs(box.crs, to.crs)):
         return box
     middle, wanted = ((b.boundingbox.left + b.boundingbox.right) / 2 for b in (box, to))
     turns = round((wanted - middle) / 360)
@@ -127,7 +127,7 @@ def turned(box: GeoBox, to: GeoBox) -> GeoBox:
 
 def turn(box: GeoBox) -> int | None:
     """Columns of the full circle of a geographic grid; None if there is no such whole number."""
-    if not crs_of(box).geographic:
+    if not geographic(box):
         return None
     columns = 360 / box.affine.a
     return round(columns) if abs(columns - round(columns)) < 0.01 else None
@@ -136,7 +136,7 @@ def turn(box: GeoBox) -> int | None:
 def scale(box: GeoBox, to: GeoBox) -> tuple[float, float]:
     """Target cells along a source cell in x and y, at most 1; a degree counts as on the equator."""
     source, target = (
-        np.abs([b.affine.a, b.affine.e]) * (_DEGREE if crs_of(b).geographic else 1.0)
+        np.abs([b.affine.a, b.affine.e]) * (_DEGREE if geographic(b) else 1.0)
         for b in (box, to)
     )
     x, y = np.minimum(source / target, 1.0)
@@ -158,7 +158,7 @@ def _hull(box: GeoBox, to: GeoBox) -> tuple[Positions, Positions, tuple[float, f
     row, col = positions(box, to, *np.meshgrid(*lines))
     if same_crs(box.crs, to.crs):
         return row, col, (0.0, 0.0)
-    circle = 360 / box.affine.a if crs_of(box).geographic else np.inf
+    circle = 360 / box.affine.a if geographic(box) else np.inf
     return row, col, (_step(row), _step(col, circle))
 
 

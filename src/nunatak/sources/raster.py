@@ -140,9 +140,14 @@ def north_up(x: Axis, y: Axis, crs: CRS) -> GeoBox:
 
 
 def crs_of(grid: GeoBox) -> CRS:
-    """The CRS of a grid, which every grid of the pipeline has."""
+    """The CRS of a grid that is not known by its own cells alone."""
     assert grid.crs is not None
     return grid.crs
+
+
+def geographic(grid: GeoBox) -> bool:
+    """Whether a grid is known to be one of longitudes and latitudes."""
+    return grid.crs is not None and grid.crs.geographic
 
 
 def at(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,7 +230,9 @@ def _georeference(
 
 def _opened(path: Path) -> Any:
     try:
-        with rasterio.Env(CPL_LOG="/dev/null"):
+        with warnings.catch_warnings():
+            # That a scene lies nowhere is told in its products.
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             return rasterio.open(path)
     except rasterio.errors.RasterioIOError as error:
         raise SourceError(f"{path}: {error}", "an image that GDAL can read") from error

@@ -119,8 +119,15 @@ def covers(raster: Raster, domain: GeoBox) -> None:
     Raises
     ------
     DataError
-        If it has none, so that every cell of the product would be missing.
+        If it has none, so that every cell of the product would be missing, or if nothing tells
+        where the domain lies.
     """
+    if raster.geobox is not None and domain.crs is None and raster.geobox.crs is not None:
+        raise DataError(
+            "a source that lies somewhere, for a scene of which nothing tells where it lies",
+            "a scene with a georeference",
+            "write a sidecar beside the scene, or leave out the role",
+        )
     if raster.geobox is not None and not meets(raster.geobox, domain):
         raise DataError(
             f"the source covers nothing of the domain: it is {_extent(raster.geobox)}",
