@@ -334,12 +334,15 @@ PUBLISHED = {"publish bicubic", "publish net"}
 INFERRED = {"infer bicubic", "infer net"}
 MOSAICS = {"mosaic bicubic", "mosaic net"}
 READ_BY: list[tuple[dict[str, Any], set[str]]] = [
-    ({"title": "Other"}, {*PUBLISHED, "evaluate"}),
+    ({"title": "Other"}, {*PUBLISHED, "series", "evaluate"}),
     ({"summary": "Other"}, PUBLISHED),
-    ({"target": {"long_name": "other"}}, {"degrade", *INFERRED, *MOSAICS, *PUBLISHED, "evaluate"}),
+    (
+        {"target": {"long_name": "other"}},
+        {"degrade", *INFERRED, *MOSAICS, *PUBLISHED, "series", "evaluate"},
+    ),
     (
         {"target": {"vertical_datum": "ellipsoid"}},
-        {*ROLES, "degrade", *INFERRED, *MOSAICS, *PUBLISHED, "evaluate"},
+        {*ROLES, "degrade", *INFERRED, *MOSAICS, *PUBLISHED, "series", "evaluate"},
     ),
     (
         {"grid": {"block": 64}},
@@ -349,7 +352,7 @@ READ_BY: list[tuple[dict[str, Any], set[str]]] = [
     ({"sources": {"world": {"citation": "Other"}}}, PUBLISHED),
     (
         {"coarse": {"degrade": {"args": {"min_valid": 0.9}}}},
-        {"degrade", "tile", *PUBLISHED, "evaluate"},
+        {"degrade", "tile", *PUBLISHED, "series", "evaluate"},
     ),
     ({"conditions": []}, {"tile", "train net", *INFERRED, *PUBLISHED}),
     ({"split": {"buffer": 1000}}, {"tile", "train net", *PUBLISHED, "evaluate"}),
@@ -364,7 +367,8 @@ READ_BY: list[tuple[dict[str, Any], set[str]]] = [
     ({"infer": {"window": 9}}, {*INFERRED, *PUBLISHED}),
     ({"infer": {"energy": 0.9}}, {"train net", *INFERRED, *PUBLISHED}),
     ({"mosaic": {"nodata": -32767}}, PUBLISHED),
-    ({"products": ["net", "bicubic"]}, {"evaluate"}),
+    ({"products": ["net", "bicubic"]}, {"series", "evaluate"}),
+    ({"publish": {"op": "fronts"}}, {*PUBLISHED, "series"}),
     ({"picks": {"source": "world", "variable": "bed"}}, {"evaluate"}),
     ({"evaluate": {"roughness": 7}}, {"evaluate"}),
 ]
@@ -380,7 +384,8 @@ def test_a_digest_changes_for_exactly_the_stages_that_read_the_value(
 
 def test_every_section_of_a_recipe_is_read_by_a_stage() -> None:
     changed = {next(iter(change)) for change, _ in READ_BY}
-    assert changed == set(Recipe.model_fields) - {"name"}
+    # Those of scenes are tested with scenes.
+    assert changed == set(Recipe.model_fields) - {"name", "scenes", "series"}
 
 
 def test_a_new_title_costs_no_block(tmp_path: Path) -> None:
