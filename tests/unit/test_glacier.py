@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
+from nunatak.errors import SourceError
+from nunatak.grid import Window
 from nunatak.ops import fronts, series
+from nunatak.source import Source
+from nunatak.sources.album import SyntheticAlbum, open_synthetic_scenes
 from nunatak.sources.glacier import (
     DAYS,
     GLACIER,
@@ -22,6 +27,7 @@ from nunatak.sources.glacier import (
     zones,
 )
 from nunatak.sources.radar import image, speckled
+from nunatak.sources.raster import Album
 
 COARSE = 5.0
 
@@ -152,3 +158,46 @@ def test_speckle_is_that_of_the_looks_of_the_sensor() -> None:
         twice = speckled(glacier, number, np.full((400, 400), 40.0))
         assert not np.array_equal(grey, 2 * twice)
         np.testing.assert_array_equal(grey, speckled(glacier, number, np.full((400, 400), 80.0)))
+
+
+def album(scenes: int = 4, **more: Any) -> SyntheticAlbum:
+    source = Source.model_validate(
+        {
+            "title": "Synthetic glaciers",
+            "reader": {"op": "synthetic_scenes"},
+            "files": [{"url": "synthetic:glaciers"}],
+            "crs": "EPSG:3031",
+            "citation": "none",
+            "licence": "CC0-1.0",
+            "variables": {"grey": {"name": "amplitude", "units": "1"}, "zone": {"units": "1"}},
+        }
+    )
+    return open_synthetic_scenes("", source, glaciers=2, scenes=scenes, coarsening=8.0, **more)
+
+
+def test_an_album_holds_the_scenes_of_its_glaciers_and_more_change_none() -> None:
+    few, many = album(), album(7)
+    assert isinstance(few, Album)
+    found = few.scenes()
+    assert list(found) == sorted(found)
+    assert [scene.group for scene in found.values()].count("glacier1") == 4
+    assert found.items() <= many.scenes().items()
+    assert len(many.scenes()) == 14
+    assert {few.digest(name) for name in found} == {many.digest(name) for name in found}
+    assert len({few.digest(name) for name in found}) == 8
+    assert few.digest(next(iter(found))) != album(seed=1).digest(next(iter(album(seed=1).scenes())))
+
+
+def test_windows_of_an_album_are_those_of_its_scenes() -> None:
+    given = album()
+    name, scene = next(iter(given.scenes().items()))
+    number = next(n for n in range(4) if Glacier(0, 0).acquisition(n).name == name)
+    raster, whole = given.raster(name, scene), image(Glacier(0, 0), number, 8.0)
+    assert raster.geobox is not None
+    assert raster.geobox.shape == scene.shape
+    assert tuple(raster.geobox.boundingbox) == pytest.approx(scene.bounds)
+    part = raster.read("grey", Window(3, 20, 5, 31))
+    np.testing.assert_array_equal(part, whole.amplitude[3:20, 5:31])
+    np.testing.assert_array_equal(raster.read("zone", Window(0, 9, 0, 9)), whole.zone[:9, :9])
+    with pytest.raises(SourceError, match="amplitude, zone, front"):
+        raster.read("height", Window(0, 9, 0, 9))
