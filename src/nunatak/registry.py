@@ -130,6 +130,7 @@ READERS = Registry(
         "vector": "nunatak.sources.vector:open_vector",
         "synthetic": "nunatak.sources.synthetic:open_synthetic",
         "scenes": "nunatak.sources.scenes:open_scenes",
+        "synthetic_scenes": "nunatak.sources.album:open_synthetic_scenes",
     },
 )
 # Those that hold many scenes, each on a grid of its own.

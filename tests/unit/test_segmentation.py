@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from datetime import date
-from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
 from nunatak.errors import DataError
-from nunatak.metrics.lines import ByKey, DistanceSums, distances, season, southern, unit
+from nunatak.metrics.lines import DistanceSums, distances, season, southern, unit
 from nunatak.metrics.segmentation import BoxSums, ConfusionSums
 
 NAMES = ("no_data", "rock", "glacier", "ocean")
@@ -189,28 +186,3 @@ def test_seasons_are_those_of_the_benchmark_and_turn_over_at_the_equator(month: 
 def test_the_hemisphere_is_that_of_the_middle_of_a_scene() -> None:
     assert southern("EPSG:3031", (-2.4e6, 1.2e6, -2.3e6, 1.3e6))
     assert not southern("EPSG:32622", (500e3, 7_650e3, 600e3, 7_750e3))
-
-
-def test_sums_by_key_are_apart_and_merge() -> None:
-    make = partial(DistanceSums, "m")
-    one, other = ByKey(("glacier", "sensor"), make), ByKey(("glacier", "sensor"), make)
-    line = np.stack([np.arange(9.0), np.zeros(9)], axis=1)
-    one["Crane", "TSX"].add(line + np.array([0, 3]), line)
-    other["Crane", "TSX"].add(line + np.array([0, 5]), line)
-    other["Mapple", "ERS"].add(np.empty((0, 2)), line)
-    one.merge(pickle.loads(pickle.dumps(other)))
-    found = one.summary()
-    assert list(found["glacier"]) == ["Crane", "Mapple"]
-    assert list(found["images"]) == [2, 1]
-    assert found["mde"][0] == pytest.approx(4)
-    assert found["missed"][1] == 1
-
-
-def test_keys_and_columns_must_agree() -> None:
-    sums = ByKey(("glacier",), partial(BoxSums, 1))
-    with pytest.raises(DataError, match="glacier"):
-        sums["Crane", "TSX"]
-    with pytest.raises(DataError, match="columns"):
-        sums.merge(ByKey(("sensor",), partial(BoxSums, 1)))
-    assert isinstance(sums.summary(), pd.DataFrame)
-    assert list(sums.summary()) == ["glacier"]

@@ -1,4 +1,4 @@
-"""Figures and tables for a reader: maps, spectra, losses, picks.
+"""Figures and tables for a reader: maps, spectra, losses, picks, fronts.
 
 Every figure is returned, and written if a path is given; none touches pyplot. Fields are arrays
 (row, col), rows from north to south, NaN is missing and drawn light grey. An ``extent`` is (left,
@@ -7,21 +7,27 @@ bottom, right, top) in metres; axes are in kilometres.
 
 from nunatak.figures.blocks import block_maps
 from nunatak.figures.charts import curves, scatter_picks, spectra
+from nunatak.figures.fronts import Shown, front_map, scene_panels
 from nunatak.figures.maps import overview, panels, split_map
 from nunatak.figures.relief import decimate, hillshade
 from nunatak.figures.scenes import calendar
+from nunatak.figures.series import front_series
 from nunatak.figures.table import markdown_table
 
 __all__ = [
+    "Shown",
     "block_maps",
     "calendar",
     "curves",
     "decimate",
+    "front_map",
+    "front_series",
     "hillshade",
     "markdown_table",
     "overview",
     "panels",
     "scatter_picks",
+    "scene_panels",
     "spectra",
     "split_map",
 ]

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
@@ -72,3 +74,10 @@ def lettered(index: int, name: str) -> str:
 def plain_numbers() -> FuncFormatter:
     """Ticks as 0.5, 1, 2000 and never as powers of ten."""
     return FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−"))
+
+
+def date_axis(axis: Axis) -> None:
+    """Ticks at round dates, each no longer than it must be."""
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

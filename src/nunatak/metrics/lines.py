@@ -1,14 +1,11 @@
-"""How far fronts lie apart, and the groups of images that this is told for."""
+"""How far fronts lie apart, in what units, and the season that this is told for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
-import pandas as pd
 from pyproj import CRS, Transformer
 from scipy.spatial import KDTree
 
@@ -16,19 +13,6 @@ from nunatak.errors import DataError
 from nunatak.metrics.accumulate import Array, Floats, Sums, fixed, ratio
 
 _SUMMER = range(4, 9)
-
-
-class Summed(Protocol):
-    """What adds up and has figures."""
-
-    def merge(self, other: Self) -> None:
-        """Add what another has counted."""
-
-    def summary(self) -> dict[str, float]:
-        """The figures of a table."""
-
-
-S = TypeVar("S", bound=Summed)
 
 
 @dataclass(eq=False)
@@ -144,46 +128,3 @@ def season(day: date, south: bool) -> str:
     In the south April to August is winter.
     """
     return "summer" if (day.month in _SUMMER) != south else "winter"
-
-
-class ByKey(Generic[S]):
-    """Sums apart by a key, as glacier, sensor and season.
-
-    Parameters
-    ----------
-    columns
-        What the parts of a key are.
-    make
-        Makes the empty sums of a new key.
-    """
-
-    def __init__(self, columns: tuple[str, ...], make: Callable[[], S]) -> None:
-        self.columns, self.make = columns, make
-        self.sums: dict[tuple[str, ...], S] = {}
-
-    def __getitem__(self, key: tuple[str, ...]) -> S:
-        """The sums of a key, empty if it is new."""
-        if len(key) != len(self.columns):
-            raise DataError(f"key {key}", f"one value each for {', '.join(self.columns)}")
-        return self.sums.setdefault(key, self.make())
-
-    def merge(self, other: ByKey[S]) -> None:
-        """Add what another has counted, by the same columns.
-
-        Raises
-        ------
-        DataError
-            If the columns differ.
-        """
-        if self.columns != other.columns:
-            raise DataError(f"sums by {self.columns} and {other.columns}", "the same columns")
-        for key, sums in other.sums.items():
-            self[key].merge(sums)
-
-    def summary(self) -> pd.DataFrame:
-        """One row a key, in order: its parts, then the summary of its sums."""
-        rows: list[dict[str, Any]] = [
-            {**dict(zip(self.columns, key, strict=True)), **self.sums[key].summary()}
-            for key in sorted(self.sums)
-        ]
-        return pd.DataFrame(rows, columns=None if rows else list(self.columns))
