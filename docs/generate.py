@@ -39,6 +39,8 @@ KINDS: dict[str, tuple[Registry, str]] = {
     "Normalise": (registry.NORMALISE, "`tiles.normalise`"),
     "Splits": (registry.SPLITS, "`split.by`"),
     "Postprocess": (registry.POSTPROCESS, "`methods.*.constraints`"),
+    "Publishers": (registry.PUBLISH, "`publish`"),
+    "Judges": (registry.JUDGES, "`evaluate.judge`"),
     "Readers": (registry.READERS, "`reader` of a source"),
 }
 

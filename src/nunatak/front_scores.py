@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nunatak import figures
+from nunatak import figures, front_gallery
 from nunatak.crew import Crew
 from nunatak.dag import mapped
+from nunatak.errors import DataError
 from nunatak.figures import markdown_table
-from nunatak.fronts import read_codes, read_front, whole
+from nunatak.fronts import labelled, read_codes, read_front, told, whole
 from nunatak.metrics.lines import DistanceSums, season, southern, unit
 from nunatak.metrics.segmentation import BoxSums, ConfusionSums
-from nunatak.ops.fronts import dilated, drawn, on_line, vertices
+from nunatak.ops.fronts import dilated, drawn, vertices
 from nunatak.ops.split import TEST
 from nunatak.products import Results
 from nunatak.splits import labels
@@ -50,8 +51,9 @@ class Marks:
     def empty(cls, results: Results, method: str, units: str, size: int) -> Marks:
         """Of no scene yet."""
         recipe = results.recipe
-        told = method == NOTHING or recipe.target.classes[:1] == recipe.layers(method)[:1]
-        zones = ConfusionSums(recipe.target.classes) if recipe.target.classes and told else None
+        classes = recipe.target.classes
+        zoned = bool(classes) if method == NOTHING else told(recipe, method)
+        zones = ConfusionSums(classes) if zoned else None
         return cls(zones, BoxSums(size), DistanceSums(units))
 
     def merge(self, other: Marks) -> None:
@@ -117,6 +119,12 @@ def judge_fronts(
     recipe = results.recipe
     items = [(place, dilate, threshold, hemisphere) for place in mapped(recipe)]
     marked = [found for found in crew.each(_of_scene, results, items) if found]
+    if not marked:
+        raise DataError(
+            "no scene that is mapped is labelled and in the test",
+            "labelled scenes of a group that split.by tests on, among scenes.mapped",
+            "change one of them",
+        )
     frame = table(results, marked, dilate)
     _draw(results, marked, folder)
     return frame, _page(results, frame, dilate)
@@ -128,12 +136,13 @@ def _of_scene(results: Results, given: tuple[str, int, float, str]) -> Marked | 
     scene = results.at(place)
     if not (labels(scene, whole(scene.recipe)) == TEST).all():
         return None
-    zone, front = _truth(scene)
-    if front is None or np.isnan(front).all():
+    zone, label = labelled(scene)
+    if label is None:
         return None
     recipe, acquired = scene.recipe, scene.recipe.acquisition
     units, factor = unit(acquired.crs)
-    true = on_line(front, acquired.bounds, acquired.cell) * factor
+    front = scene.role("target").read(recipe.labels[-1], whole(recipe))
+    true = vertices(label.lines) * factor
     marks = {}
     for method in recipe.products:
         found = Marks.empty(scene, method, units, size)
@@ -144,15 +153,6 @@ def _of_scene(results: Results, given: tuple[str, int, float, str]) -> Marked | 
         marks[method] = found
     marks[NOTHING] = _nothing(scene, units, size, zone, front, true)
     return Marked(place, _places(scene, hemisphere), units, marks)
-
-
-def _truth(scene: Results) -> tuple[Field | None, Field | None]:
-    """Codes of the classes and the first line, of a whole scene."""
-    target, window = scene.role("target"), whole(scene.recipe)
-    names = [variable.name for variable in target.layout.variables]
-    classes, lines = scene.recipe.target.classes, scene.recipe.target.lines
-    zone = target.read(names[0], window) if classes else None
-    return zone, target.read(names[1 if classes else 0], window) if lines else None
 
 
 def _widened(scene: Results, method: str, threshold: float, size: int) -> Field:
@@ -235,11 +235,11 @@ def _page(results: Results, frame: pd.DataFrame, size: int) -> str:
     lines = [
         f"# {results.recipe.title}: scenes held out",
         "",
-        "mde is the mean distance between predicted and true fronts, both ways, in the units of the",
-        "row (cells where nothing tells how large these are); missed counts scenes without a",
-        "predicted front, which have no distance. box_accuracy is the share of cells told right in",
-        f"the box of the true front, widened to {size} cells; box_background is what no front at all",
-        f"scores there. {NOTHING!r} has each scene's commonest class and no front.",
+        "mde is the mean distance between predicted and true fronts, both ways, in the units of",
+        "the row (cells where nothing tells how large these are); missed counts scenes without a",
+        "predicted front, which have no distance. box_accuracy is the share of cells told right",
+        f"in the box of the true front, widened to {size} cells; box_background is what no front",
+        f"at all scores there. {NOTHING!r} has each scene's commonest class and no front.",
         "",
         markdown_table(frame),
         "",
@@ -248,4 +248,12 @@ def _page(results: Results, frame: pd.DataFrame, size: int) -> str:
 
 
 def _draw(results: Results, marked: list[Marked], folder: Path) -> None:
-    ...
+    """panels.png, map.png and charts.png."""
+    method, scenes = results.recipe.products[-1], [results.at(one.scene) for one in marked]
+    front_gallery.panels(scenes, method, folder / "panels.png")
+    group = scenes[0].recipe.acquisition.group
+    alike = [scene for scene in scenes if scene.recipe.acquisition.group == group]
+    found = [read_front(scene, method) for scene in alike]
+    title = f"{group}: fronts by {method}"
+    front_gallery.fronts(alike, found, folder / "map.png", title=title)
+    figures.marks(pd.DataFrame(_scenes(results, marked)), folder / "charts.png")

@@ -22,7 +22,7 @@ from nunatak.provenance import digest_json, fsync_folder, read_json
 from nunatak.recipe import Recipe
 from nunatak.sources.disk import room
 
-UNKNOWN = 255
+UNKNOWN, TRUE = 255, "true"
 NOWHERE = "none: cells of an image whose place is not known"
 _COG = {
     "driver": "COG",
@@ -88,9 +88,10 @@ def publish_fronts(
     cell = (scene.cell[0] * factor, scene.cell[1] * factor)
     least = shortest if scene.crs else shortest_cells
     layers = results.mosaic(method).read_all(whole(recipe))[: len(names)]
-    if classes and classes[0] in names:
-        of = {"ocean": classes.index(ocean), "glacier": classes.index(glacier)}
-        traced = from_zones(layers[: len(classes)], cell, shortest=least, **of)
+    if told(recipe, method):
+        sea, ice = classes.index(ocean), classes.index(glacier)
+        chances = layers[: len(classes)]
+        traced = from_zones(chances, cell, shortest=least, ocean=sea, glacier=ice)
     else:
         traced = from_front(layers[0], cell, threshold=threshold, shortest=least)
     codes = _codes(traced, layers[0])
@@ -149,6 +150,28 @@ def read_front(results: Results, method: str) -> DatedFront:
     record = read_json(results.folder / "publish" / f"{method}.provenance.json")
     lines = [np.asarray(part, dtype=np.float64) for part in record["front"]["lines"]]
     return dated(results.recipe, method, lines)
+
+
+def told(recipe: Recipe, method: str) -> bool:
+    """Whether a method tells classes, not lines alone."""
+    return any(name in recipe.target.classes for name in recipe.layers(method))
+
+
+def labelled(scene: Results) -> tuple[NDArray[np.float32] | None, DatedFront | None]:
+    """The labels of a scene, None where there are none: codes of classes, and the front thinned."""
+    recipe, target = scene.recipe, scene.role("target")
+    fields = target.only(*recipe.labels).read_all(whole(recipe))
+    known = [None if np.isnan(field).all() else field for field in fields]
+    zone = known[0] if recipe.target.classes else None
+    line = known[1 if recipe.target.classes else 0] if recipe.target.lines else None
+    return zone, None if line is None else thinned(recipe, line)
+
+
+def thinned(recipe: Recipe, front: NDArray[np.float32]) -> DatedFront:
+    """A labelled front, which may be some cells wide, as lines."""
+    scene = recipe.acquisition
+    found = from_front(front, scene.cell).paths
+    return dated(recipe, TRUE, [line(path, scene.bounds, scene.cell) for path in found])
 
 
 def dated(recipe: Recipe, source: str, lines: list[NDArray[np.float64]]) -> DatedFront:

@@ -409,6 +409,12 @@ class Recipe(Model):
         """Members of a method."""
         return self.methods[method].members
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The target's variables that classes and lines are read from."""
+        count = bool(self.target.classes) + len(self.target.lines)
+        return self.roles["target"].variables[:count]
+
     def layers(self, method: str) -> tuple[str, ...]:
         """The classes and lines that a method tells; none where the target is measured."""
         given = self.methods[method].layers

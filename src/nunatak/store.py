@@ -122,9 +122,9 @@ class Product:
         self.ledger, self.name = ledger, name or layout.product
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
-    def only(self, variable: str) -> Product:
-        """The same store, of which one variable is seen."""
-        chosen = [v for v in self.layout.variables if v.name == variable]
+    def only(self, *variables: str) -> Product:
+        """The same store, of which some variables are seen."""
+        chosen = [v for v in self.layout.variables if v.name in variables]
         return Product(self.path, replace(self.layout, variables=chosen), self.ledger, self.name)
 
     def create(self) -> Product:

@@ -20,6 +20,7 @@ LAYERS = [
     {"grid", "registry", "provenance", "validation"},
     {"content", "costs", "tracking", "usage"},
     {"source", "store"},
+    {"scene"},
     {"recipe", "consistency"},
     {
         "products",
@@ -33,7 +34,9 @@ LAYERS = [
         "scores",
         "resources",
     },
-    {"crew", "geopackage", "learn", "gallery", "statistics"},
+    {"crew", "fronts", "geopackage", "learn", "gallery", "statistics"},
+    {"front_gallery"},
+    {"front_scores"},
     {"stages"},
     {"jobs", "settle"},
     {"cli", "commands", "__main__"},

@@ -10,7 +10,7 @@ from nunatak.figures.charts import curves, scatter_picks, spectra
 from nunatak.figures.fronts import Shown, front_map, scene_panels
 from nunatak.figures.maps import overview, panels, split_map
 from nunatak.figures.relief import decimate, hillshade
-from nunatak.figures.scenes import calendar
+from nunatak.figures.scenes import calendar, marks
 from nunatak.figures.series import front_series
 from nunatak.figures.table import markdown_table
 
@@ -24,6 +24,7 @@ __all__ = [
     "front_series",
     "hillshade",
     "markdown_table",
+    "marks",
     "overview",
     "panels",
     "scatter_picks",

@@ -122,7 +122,8 @@ class Inputs:
 
     @cached_property
     def _target(self) -> Product:
-        return self.results.role("target")
+        target, names = self.results.role("target"), self.results.recipe.labels
+        return target.only(*names) if names else target
 
     def prepare(self, raw: Arrays) -> Arrays:
         """Normalise, fill gaps with 0 (the training mean), and add the gap-filled ``prior``.

@@ -136,8 +136,7 @@ def turn(box: GeoBox) -> int | None:
 def scale(box: GeoBox, to: GeoBox) -> tuple[float, float]:
     """Target cells along a source cell in x and y, at most 1; a degree counts as on the equator."""
     source, target = (
-        np.abs([b.affine.a, b.affine.e]) * (_DEGREE if geographic(b) else 1.0)
-        for b in (box, to)
+        np.abs([b.affine.a, b.affine.e]) * (_DEGREE if geographic(b) else 1.0) for b in (box, to)
     )
     x, y = np.minimum(source / target, 1.0)
     return float(x), float(y)

@@ -10,18 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nunatak import figures
+from nunatak import figures, front_gallery
 from nunatak.dag import SERIES, mapped
-from nunatak.fronts import dated, read_codes, read_front, whole
+from nunatak.fronts import TRUE, labelled, read_codes, read_front, told
 from nunatak.geopackage import DatedFront, write_fronts
 from nunatak.metrics.lines import unit
-from nunatak.ops.fronts import line, paths
 from nunatak.ops.series import Reading, area, inside, placed, position, table
 from nunatak.products import Results
 from nunatak.provenance import digest_file, write_text
 from nunatak.recipe import Series
 
-TRUE = "true"
 Line = NDArray[np.float64]
 
 
@@ -45,7 +43,7 @@ def series(results: Results) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     write_fronts(folder / "fronts.gpkg", fronts)
     chosen = [s for s in scenes if s.recipe.acquisition.group == recipe.series.group]
-    frame = table([reading for scene in chosen for reading in readings(scene, recipe.series)])
+    frame = table([r for scene in chosen for r in readings(scene, recipe.series)])
     write_text(folder / "series.csv", frame.to_csv(index=False, date_format="%Y-%m-%d"))
     _draw(chosen, frame, [f for f in fronts if f.group == recipe.series.group], folder)
     files = [folder / name for name in SERIES]
@@ -55,13 +53,9 @@ def series(results: Results) -> dict[str, Any]:
 
 def known(scene: Results) -> Iterator[DatedFront]:
     """The fronts of a scene: the labelled one, if it has labels, and that of every method."""
-    recipe = scene.recipe
-    label = _label(scene, 1 if recipe.target.classes else 0)
-    if label is not None:
-        acquired = recipe.acquisition
-        found = paths(label == 1, acquired.cell)
-        yield dated(recipe, TRUE, [line(p, acquired.bounds, acquired.cell) for p in found])
-    for method in recipe.products:
+    _, label = labelled(scene)
+    yield from (front for front in (label,) if front)
+    for method in scene.recipe.products:
         yield read_front(scene, method)
 
 
@@ -91,20 +85,20 @@ def _placed(scene: Results, points: tuple[tuple[float, float], ...]) -> Line:
 
 def _zone(scene: Results, source: str) -> NDArray[np.float32] | None:
     """Codes of the classes, by label or by a method; None if it tells none."""
-    recipe = scene.recipe
     if source == TRUE:
-        return _label(scene, 0)
-    return read_codes(scene, source) if recipe.target.classes[0] in recipe.layers(source) else None
-
-
-def _label(scene: Results, number: int) -> NDArray[np.float32] | None:
-    """A variable of the target over a whole scene; None if nothing of it is labelled."""
-    target = scene.role("target")
-    values = target.read(target.layout.variables[number].name, whole(scene.recipe))
-    return None if np.isnan(values).all() else values
+        return labelled(scene)[0]
+    return read_codes(scene, source) if told(scene.recipe, source) else None
 
 
 def _draw(
-    scenes: list[Results], frame: pd.DataFrame, fronts: list[DatedFront], folder: Path
+    scenes: list[Results], frame: pd.DataFrame, found: list[DatedFront], folder: Path
 ) -> None:
-    ...
+    """series.png, and map.png with the fronts of the last method."""
+    recipe = scenes[0].recipe
+    assert recipe.series is not None
+    group, method = recipe.series.group, recipe.products[-1]
+    figures.front_series(frame, folder / "series.png", title=f"{recipe.title}: {group}")
+    chosen = [front for front in found if front.source == method]
+    centre = _placed(scenes[0], recipe.series.line)
+    title = f"{group}: fronts by {method}"
+    front_gallery.fronts(scenes, chosen, folder / "map.png", centre=centre, title=title)

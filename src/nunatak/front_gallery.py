@@ -1,0 +1,55 @@
+"""The pictures of scenes and their fronts, from their stores and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nunatak import figures
+from nunatak.figures import Shown
+from nunatak.fronts import labelled, read_codes, read_front, told, whole
+from nunatak.geopackage import DatedFront
+from nunatak.products import Results
+
+ROWS = 4
+
+
+def shown(scene: Results, method: str = "") -> Shown:
+    """A scene to draw: its image, its labels, and what a method makes of it if one is named."""
+    recipe, acquired = scene.recipe, scene.recipe.acquisition
+    zone, front = labelled(scene)
+    return Shown(
+        f"{acquired.group}, {acquired.date}, {acquired.sensor}",
+        scene.coarse.read_first(whole(recipe)),
+        acquired.bounds,
+        acquired.crs is not None,
+        true_zone=zone,
+        zone=read_codes(scene, method) if method and told(recipe, method) else None,
+        true_front=front.lines if front else (),
+        front=read_front(scene, method).lines if method else (),
+    )
+
+
+def panels(scenes: Sequence[Results], method: str, path: Path) -> None:
+    """At most `ROWS` scenes, evenly spaced in time, with true and predicted zones."""
+    order = sorted(scenes, key=lambda scene: scene.recipe.acquisition.date)
+    places = np.unique(np.linspace(0, len(order) - 1, min(ROWS, len(order))).astype(int))
+    chosen = [shown(order[place], method) for place in places]
+    figures.scene_panels(chosen, path, title=f"{scenes[0].recipe.title}: {method}")
+
+
+def fronts(
+    scenes: Sequence[Results],
+    found: Sequence[DatedFront],
+    path: Path,
+    *,
+    centre: NDArray[np.float64] | None = None,
+    title: str = "",
+) -> None:
+    """Fronts coloured by date over the last of some scenes of one place."""
+    last = max(scenes, key=lambda scene: scene.recipe.acquisition.date)
+    drawn = [(front.date, front.lines) for front in found]
+    figures.front_map(shown(last), drawn, path, centre=centre, title=title)
