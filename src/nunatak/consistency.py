@@ -6,11 +6,23 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from nunatak.errors import NunatakError
-from nunatak.registry import AS_IS, FIELD_READERS, SCENE_READERS
+from nunatak.registry import (
+    AS_IS,
+    FIELD_READERS,
+    MODELS,
+    SCENE_READERS,
+    STAGED,
+    STAGEWISE,
+    TASKS,
+    Registry,
+)
 from nunatak.source import Elevation
 
 if TYPE_CHECKING:
     from nunatak.recipe import Recipe
+
+
+_STAGED = Registry("model of stages", STAGED)
 
 
 def faults(recipe: Recipe) -> Iterator[str]:
@@ -42,6 +54,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
         yield f"grid.scale {recipe.grid.scale}: {recipe.coarse.degrade.op!r} needs a scale of 1"
     yield from _fieldless(recipe)
     yield from _incomparable(recipe)
+    yield from _untaught(recipe)
 
 
 def _placeless(recipe: Recipe) -> Iterator[str]:
@@ -98,6 +111,34 @@ def _fieldless(recipe: Recipe) -> Iterator[str]:
     for key, op, role in named:
         if op in FIELD_READERS and role is None:
             yield f"{key}: {op!r} reads a field: expected role, one of {', '.join(recipe.roles)}"
+
+
+def _untaught(recipe: Recipe) -> Iterator[str]:
+    """Stages that no loss would teach, and tasks for stages where there are none.
+
+    Models and tasks of the user's own are known when training begins.
+    """
+    for method, m in recipe.methods.items():
+        model, task = m.model.op, m.train.task.op if m.train else ""
+        if model not in MODELS.table or task not in TASKS.table:
+            continue
+        key = f"methods.{method}.train.task: {task!r}"
+        if model not in STAGED:
+            if task in STAGEWISE:
+                staged = ", ".join(sorted(STAGED))
+                yield f"{key} and the model {model!r}: expected a model of stages, {staged}"
+            continue
+        try:
+            alone = _STAGED.call(model, m.model.args, recipe.grid.scale)
+        except NunatakError as error:
+            yield f"methods.{method}.model: {error}"
+            continue
+        if alone and task not in STAGEWISE:
+            yield (
+                f"{key} and the model {model!r}, whose stages are detached: expected a task that"
+                f" gives every stage a loss, {', '.join(sorted(STAGEWISE))}, or end_to_end: true in"
+                " the model"
+            )
 
 
 def _incomparable(recipe: Recipe) -> Iterator[str]:

@@ -198,6 +198,10 @@ MODELS = Registry(
         "two_head": "nunatak.learn.models.unet:TwoHead",
     },
 )
+# Models of stages: what tells, from the scale and their arguments, whether these are detached from
+# each other; and the tasks that give every stage a loss of its own.
+STAGED = {"srcnn": "nunatak.ladder:detached"}
+STAGEWISE = {"cascade"}
 CRITICS = Registry("critic", {"deepbedmap": "nunatak.learn.models.deepbedmap:Discriminator"})
 LOSSES = Registry(
     "loss",

@@ -29,6 +29,7 @@ TRAIN = {
     "losses": [{"op": "l1"}],
     **{"samples": 8, "batch": 2, "lr": 0.01, "validate_every": 4},
 }
+STAGEWISE = {**TRAIN, "task": {"op": "cascade"}}
 
 
 @pytest.fixture
@@ -175,6 +176,28 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"picks": {"source": "picks", "variable": "bad"}}, "picks", "no 'bad'", "bed, surface"),
     (
+        {"methods": {"steps": {"model": {"op": "srcnn"}, "train": TRAIN}}},
+        "methods.steps.train.task",
+        "'supervised' and the model 'srcnn', whose stages are detached",
+        "cascade, or end_to_end: true",
+    ),
+    (
+        {"methods": {"flat": {"model": {"op": "residual"}, "train": STAGEWISE}}},
+        "methods.flat.train.task",
+        "'cascade' and the model 'residual'",
+        "a model of stages, srcnn",
+    ),
+    (
+        {
+            "methods": {
+                "steps": {"model": {"op": "srcnn", "args": {"ladder": "level"}}, "train": STAGEWISE}
+            }
+        },
+        "methods.steps.model",
+        "0 stages with a level ladder",
+        "1 or more",
+    ),
+    (
         {"picks": {"source": "picks", "variable": "bed"}},
         "picks",
         "bed is above 'ellipsoid'",
@@ -191,6 +214,26 @@ def test_a_fault_of_a_recipe_names_file_key_value_and_what_is_allowed(
     assert said.startswith(f"{folder / 'recipes' / 'small.yaml'}: ")
     for part in (re.escape(key), what, f"(?s){allowed}"):
         assert re.search(part, said), said
+
+
+@pytest.mark.parametrize(
+    ("args", "train", "scale"),
+    [
+        ({"end_to_end": True}, TRAIN, 4),
+        ({}, STAGEWISE, 4),
+        ({}, TRAIN, 2),
+        ({"ladder": "level", "stages": 1}, TRAIN, 4),
+    ],
+)
+def test_stages_that_a_loss_reaches_are_taken(
+    folder: Path, args: dict[str, Any], train: dict[str, Any], scale: int
+) -> None:
+    change = {
+        "grid": {"scale": scale},
+        "methods": {"steps": {"model": {"op": "srcnn", "args": args}, "train": train}},
+    }
+    _, recipes = load(given(folder, {"recipe": "small", "set": change}), folder)
+    assert recipes["small"].methods["steps"].model.args == args
 
 
 # (what a source's entry changes; the key; what was given; what is allowed)

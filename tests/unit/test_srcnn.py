@@ -15,9 +15,10 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from nunatak.errors import ConfigError
+from nunatak.ladder import detached, rungs
 from nunatak.learn.dataset import Chunks, Minibatch, Tiles
 from nunatak.learn.models.interpolate import upsample
-from nunatak.learn.models.srcnn import Srcnn, rungs
+from nunatak.learn.models.srcnn import Srcnn
 from nunatak.learn.receptive import measured
 from nunatak.learn.spec import Batch, InputSpec, ModelSpec, area_mean, block_mean
 from nunatak.learn.tasks import Cascade, Setup, Supervised, averaged
@@ -73,6 +74,7 @@ def test_ladders_climb_to_the_scale() -> None:
     assert rungs(2, "geometric") == rungs(2, "linear") == (2,)
     assert rungs(16, "geometric") == (2, 4, 8, 16)
     assert rungs(8, "linear") == (2, 4, 6, 8)
+    assert rungs(1, "level", 2) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,33 @@ def test_ladders_climb_to_the_scale() -> None:
 def test_a_ladder_that_misses_the_scale_is_refused(scale: int, ladder: str) -> None:
     with pytest.raises(ConfigError, match="srcnn"):
         rungs(scale, ladder)
+
+
+@pytest.mark.parametrize(("ladder", "stages"), [("level", 0), ("geometric", 2), ("linear", 1)])
+def test_a_number_of_stages_is_that_of_a_level_ladder_alone(ladder: str, stages: int) -> None:
+    with pytest.raises(ConfigError, match=f"srcnn: {stages} stages with a {ladder} ladder"):
+        rungs(4, ladder, stages)
+
+
+@pytest.mark.parametrize(
+    "args", [{}, {"end_to_end": True}, {"ladder": "level", "stages": 1}, {"residual": True}]
+)
+def test_whether_stages_are_detached_is_told_without_the_network(args: dict[str, Any]) -> None:
+    assert (
+        detached(4, **args)
+        == Srcnn(spec(4), **args).greedy
+        == ("stages" not in args and "end_to_end" not in args)
+    )
+
+
+def test_level_stages_refine_the_field_where_it_is() -> None:
+    made = network(1, ladder="level", stages=2)
+    given = inputs_of(made.spec)
+    first, second = made.climb(given)
+    assert first.shape == second.shape == given["prior"].shape
+    normal = (first.detach() - 1000) / 100
+    expected = 1000 + 100 * made.stages[1](torch.cat([normal, given["sliding"]], dim=1))
+    torch.testing.assert_close(second, expected)
 
 
 @given(
@@ -235,7 +264,7 @@ def test_a_network_without_stages_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_cascade_is_trained_on_tiles_and_its_loss_falls(tmp_path: Path) -> None:
-    results = tiny.world(tmp_path, tiny.recipe("srcnn"))
+    results = tiny.world(tmp_path, tiny.recipe("srcnn", task={"op": "cascade"}))
     tiles = Tiles.open(results, "net", TRAIN, Chunks())
     batch = Minibatch.of([tiles.read(p) for p in (0, 1, 6, 7)], tiny.SCALE)
     made = tiny.built(results)

@@ -17,7 +17,7 @@ RULES = SRC.parents[1] / "workflow" / "rules"
 MODULES = sorted(SRC.rglob("*.py"))
 LAYERS = [
     {"ahead", "errors", "life", "units"},
-    {"grid", "registry", "provenance", "validation"},
+    {"grid", "ladder", "registry", "provenance", "validation"},
     {"content", "costs", "tracking", "usage"},
     {"source", "store"},
     {"scene"},

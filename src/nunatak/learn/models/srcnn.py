@@ -12,41 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nunatak.errors import ConfigError
+from nunatak.ladder import detached, rungs
 from nunatak.learn.models.interpolate import upsample
 from nunatak.learn.spec import Batch, ModelSpec, Network, area_mean
 
-LADDERS = ("geometric", "linear")
 _SPREAD = 1e-3
 # Cells that one network, and bicubic interpolation, reach on each side.
 _SEES, _CUBIC = 4 + 2, 2
-
-
-def rungs(scale: int, ladder: str) -> tuple[int, ...]:
-    """Cells along the side of a coarse cell that each stage gives.
-
-    Parameters
-    ----------
-    scale
-        That of the last stage.
-    ladder
-        ``geometric``: 2, 4, 8, ...; ``linear``: 2, 4, 6, ...
-
-    Raises
-    ------
-    ConfigError
-        If the ladder is neither, or does not end at the scale.
-    """
-    if ladder not in LADDERS:
-        raise ConfigError(f"srcnn: ladder {ladder!r}", f"one of {', '.join(LADDERS)}")
-    if scale < 2 or scale % 2 or (ladder == "geometric" and scale & (scale - 1)):
-        wanted = {"geometric": "a power of two, 2 or more", "linear": "an even number"}[ladder]
-        raise ConfigError(
-            f"srcnn: scale {scale} with a {ladder} ladder", f"a scale that is {wanted}"
-        )
-    if ladder == "linear":
-        return tuple(range(2, scale + 1, 2))
-    return tuple(2**step for step in range(1, scale.bit_length()))
 
 
 def _between(field: Tensor, given: int, wanted: int) -> Tensor:
@@ -91,7 +63,10 @@ class Srcnn(Network):
     spec
         Inputs and scale.
     ladder
-        ``geometric``: each stage doubles; ``linear``: each adds two cells a coarse cell.
+        ``geometric``: each stage doubles; ``linear``: each adds two cells a coarse cell;
+        ``level``: all are on the fine grid.
+    stages
+        How many there are, if the ladder is ``level``.
     end_to_end
         Let the losses of a stage teach those before it too. Otherwise each stage is fed what the
         one before gave as mere numbers, and needs a loss of its own: the task ``cascade``.
@@ -107,7 +82,7 @@ class Srcnn(Network):
     Raises
     ------
     ConfigError
-        If the ladder is not known or does not end at the scale.
+        If the ladder is not known, does not end at the scale or has not so many stages.
     """
 
     def __init__(
@@ -115,13 +90,14 @@ class Srcnn(Network):
         spec: ModelSpec,
         *,
         ladder: str = "geometric",
+        stages: int = 0,
         end_to_end: bool = False,
         residual: bool = False,
     ) -> None:
         super().__init__(spec)
-        self.rungs = rungs(spec.scale, ladder)
+        self.rungs = rungs(spec.scale, ladder, stages)
         self.end_to_end, self.residual = end_to_end, residual
-        self.greedy = len(self.rungs) > 1 and not end_to_end
+        self.greedy = detached(spec.scale, ladder=ladder, stages=stages, end_to_end=end_to_end)
         channels = 1 + sum(given.channels for given in spec.conditions.values())
         self.stages = nn.ModuleList(stage(channels) for _ in self.rungs)
         below = (1, *self.rungs[:-1])

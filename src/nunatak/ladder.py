@@ -1,0 +1,66 @@
+"""How a model of stages climbs from the coarse grid to the fine one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nunatak.errors import ConfigError
+
+LADDERS = ("geometric", "linear", "level")
+
+
+def rungs(scale: int, ladder: str, stages: int = 0) -> tuple[int, ...]:
+    """Cells along the side of a coarse cell that each stage gives.
+
+    Parameters
+    ----------
+    scale
+        That of the last stage.
+    ladder
+        ``geometric``: 2, 4, 8, ...; ``linear``: 2, 4, 6, ...; ``level``: all stages give the fine
+        grid.
+    stages
+        How many there are, where the ladder is ``level``; the others tell by themselves, and it
+        is 0.
+
+    Raises
+    ------
+    ConfigError
+        If the ladder is none of these, does not end at the scale, or has not so many stages.
+    """
+    if ladder not in LADDERS:
+        raise ConfigError(f"srcnn: ladder {ladder!r}", f"one of {', '.join(LADDERS)}")
+    if (stages < 1) if ladder == "level" else (stages != 0):
+        wanted = "1 or more" if ladder == "level" else "none, which the scale gives"
+        raise ConfigError(f"srcnn: {stages} stages with a {ladder} ladder", f"stages: {wanted}")
+    if ladder == "level":
+        return (scale,) * stages
+    if scale < 2 or scale % 2 or (ladder == "geometric" and scale & (scale - 1)):
+        wanted = {"geometric": "a power of two, 2 or more", "linear": "an even number"}[ladder]
+        raise ConfigError(
+            f"srcnn: scale {scale} with a {ladder} ladder", f"a scale that is {wanted}"
+        )
+    if ladder == "linear":
+        return tuple(range(2, scale + 1, 2))
+    return tuple(2**step for step in range(1, scale.bit_length()))
+
+
+def detached(
+    scale: int,
+    *,
+    ladder: str = "geometric",
+    stages: int = 0,
+    end_to_end: bool = False,
+    **others: Any,
+) -> bool:
+    """Whether stages are cut off from the losses of later ones, so that each needs its own.
+
+    Takes the scale and the arguments of the model `srcnn`, and tells without building it.
+
+    Raises
+    ------
+    ConfigError
+        As `rungs` does.
+    """
+    del others
+    return len(rungs(scale, ladder, stages)) > 1 and not end_to_end
