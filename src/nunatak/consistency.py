@@ -9,6 +9,7 @@ from nunatak.errors import NunatakError
 from nunatak.registry import (
     AS_IS,
     FIELD_READERS,
+    LEAKY,
     MODELS,
     SCENE_READERS,
     STAGED,
@@ -55,6 +56,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
     yield from _fieldless(recipe)
     yield from _incomparable(recipe)
     yield from _untaught(recipe)
+    yield from _uncompared(recipe)
 
 
 def _placeless(recipe: Recipe) -> Iterator[str]:
@@ -138,6 +140,24 @@ def _untaught(recipe: Recipe) -> Iterator[str]:
                 f"{key} and the model {model!r}, whose stages are detached: expected a task that"
                 f" gives every stage a loss, {', '.join(sorted(STAGEWISE))}, or end_to_end: true in"
                 " the model"
+            )
+
+
+def _uncompared(recipe: Recipe) -> Iterator[str]:
+    """A buffer that is not kept, and published figures that nothing stands beside."""
+    if recipe.split.by.op in LEAKY and recipe.split.buffer:
+        yield (
+            f"split.buffer {recipe.split.buffer:g}: {recipe.split.by.op!r} keeps none: expected 0,"
+            " or another operation"
+        )
+    published = recipe.evaluate.published
+    if published and recipe.target.layers:
+        yield "evaluate.published: errors of a measured field; expected a target without classes"
+    for name in published.mse_over_max if published else ():
+        if name not in recipe.products:
+            yield (
+                f"evaluate.published.mse_over_max: no product {name!r}; there are"
+                f" {', '.join(recipe.products)}"
             )
 
 

@@ -275,6 +275,16 @@ class Within(Model):
     below: float | None = None
 
 
+class Published(Model):
+    """Figures of an earlier work and where they are from, to be printed beside those of products.
+
+    ``mse_over_max`` are mean squares of the error over the greatest truth, by product.
+    """
+
+    source: str
+    mse_over_max: dict[Name, Annotated[float, Field(gt=0)]]
+
+
 class Evaluate(Model):
     """What the product is judged by; cells of a class are those within all of its ranges."""
 
@@ -282,6 +292,7 @@ class Evaluate(Model):
     roughness: Annotated[int, Field(ge=3)] = 5
     spectrum: Annotated[int, Field(ge=8)] = 128
     classes: dict[str, Annotated[tuple[Within, ...], Field(min_length=1)]] = {}
+    published: Published | None = None
 
 
 class Series(Model):

@@ -142,6 +142,7 @@ DEGRADE = Registry(
         "spline": "nunatak.ops.degrade:spline",
         "pair": "nunatak.ops.degrade:pair",
         "identity": "nunatak.ops.degrade:identity",
+        "tile_zoom": "nunatak.ops.degrade:tile_zoom",
     },
 )
 NEIGHBOUR_READERS = {"spline"}
@@ -161,8 +162,11 @@ SPLITS = Registry(
         "squares": "nunatak.ops.split:squares",
         "regions": "nunatak.ops.split:regions",
         "groups": "nunatak.ops.split:groups",
+        "leaky_tiles": "nunatak.ops.split:leaky_tiles",
     },
 )
+# Those that let training touch test; nothing keeps their parts apart.
+LEAKY = {"leaky_tiles"}
 POSTPROCESS = Registry(
     "postprocess",
     {

@@ -29,6 +29,10 @@ TRAIN = {
     "losses": [{"op": "l1"}],
     **{"samples": 8, "batch": 2, "lr": 0.01, "validate_every": 4},
 }
+LEAKY = {
+    **{"period": None, "left": 0, "top": 16000, "size": 4000, "rows": 4, "cols": 6},
+    **{"test": 8, "validation": 4},
+}
 STAGEWISE = {**TRAIN, "task": {"op": "cascade"}}
 
 
@@ -175,6 +179,18 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
         "target's units, to: 'm'",
     ),
     ({"picks": {"source": "picks", "variable": "bad"}}, "picks", "no 'bad'", "bed, surface"),
+    (
+        {"split": {"by": {"op": "leaky_tiles", "args": LEAKY}, "buffer": 500}},
+        "split.buffer",
+        "'leaky_tiles' keeps none",
+        "expected 0",
+    ),
+    (
+        {"evaluate": {"published": {"source": "a paper", "mse_over_max": {"srcnn": 1e-4}}}},
+        "evaluate.published.mse_over_max",
+        "no product 'srcnn'",
+        "there are bicubic",
+    ),
     (
         {"methods": {"steps": {"model": {"op": "srcnn"}, "train": TRAIN}}},
         "methods.steps.train.task",

@@ -59,6 +59,16 @@ def held(results: Results) -> NDArray[np.bool_]:
     return (labels(results, Window(0, rows, 0, cols)) == TEST).repeat(4, 0).repeat(4, 1)
 
 
+def written(results: Results) -> Path:
+    """The folder of what `evaluate` writes, with an index of one test tile to show."""
+    row, col = (int(n[0]) // 4 for n in np.nonzero(held(results)))
+    results.tiles.mkdir(parents=True)
+    index = pd.DataFrame({"row": [row], "col": [col], "split": [2], "valid": [1.0]})
+    index.to_parquet(results.tiles / "tiles.parquet")
+    evaluate(results, results.root)
+    return results.folder / "evaluate"
+
+
 @dataclass
 class Points:
     """Points at the centres of fine cells, with what they tell."""
@@ -132,6 +142,56 @@ def test_classes_have_lines_of_their_own_by_all_of_their_ranges(tmp_path: Path) 
         assert frame.loc[(where, "base"), "bias"] == pytest.approx(size, abs=1e-3)
         assert frame.loc[(where, "half"), "rmse"] == pytest.approx(size / 2, abs=1e-3)
         assert frame.loc[(where, "half"), "skill"] == pytest.approx(0.5, abs=1e-3)
+
+
+PUBLISHED = {"published": {"source": "a paper", "mse_over_max": {"net": 1e-4, "base": 4e-4}}}
+
+
+def test_the_metric_of_the_original_is_the_mean_square_over_the_greatest_truth(
+    tmp_path: Path,
+) -> None:
+    truth, rng = relief() + 1500, np.random.default_rng(3)
+    peak = np.unravel_index(np.argmin(held(judged(tmp_path / "a", truth, {"base": truth}))), SHAPE)
+    truth[peak] = 4000
+    products = {n: truth + rng.normal(0, sd, SHAPE) for n, sd in (("base", 90), ("net", 60))}
+    products = {n: field.astype(np.float32) for n, field in products.items()}
+    results = judged(tmp_path / "b", truth, products, evaluate=PUBLISHED)
+    frame = pd.read_csv(written(results) / "metrics.csv").set_index("method")
+    inside = held(results)
+    assert not inside[peak], "the greatest truth need not be test"
+    for name, field in products.items():
+        over = field.astype(float)[inside] / 4000 - truth.astype(float)[inside] / 4000
+        assert frame.loc[name, "mse_over_max"] == pytest.approx(np.mean(over**2), rel=1e-6)
+
+
+def test_published_figures_stand_in_a_second_table_and_change_nothing_else(tmp_path: Path) -> None:
+    truth = relief()
+    products = {"base": truth + 20, "net": truth + 10, "other": truth}
+    pages, frames = [], []
+    for name, change in (("plain", {}), ("beside", PUBLISHED)):
+        results = judged(tmp_path / name, truth, products, evaluate=change)
+        folder = written(results)
+        pages.append((folder / "metrics.md").read_text())
+        frames.append(pd.read_csv(folder / "metrics.csv"))
+    assert pages[1].startswith(pages[0] + "\n## Beside published figures\n")
+    assert "published: a paper" in pages[1]
+    cells = [line.strip("| ").split("|") for line in pages[1].splitlines()[-3:]]
+    assert [[cell.strip() for cell in line][2:] for line in cells] == [
+        ["0.00040", "1.00", "1.000"],
+        ["0.00010", "0.25", "0.250"],
+        ["–", "0.00", "–"],
+    ]
+    pd.testing.assert_frame_equal(frames[1].drop(columns="mse_over_max"), frames[0])
+
+
+def test_a_page_warns_of_a_split_that_is_not_fair(tmp_path: Path) -> None:
+    truth = relief()
+    args = {"period": None, "left": 0, "top": 16000, "size": 4000, "rows": 4, "cols": 6}
+    by = {"op": "leaky_tiles", "args": {**args, "test": 8, "validation": 4}}
+    for split, warned in ((SPLIT, False), ({"by": by}, True)):
+        results = judged(tmp_path / by["op"] / str(warned), truth, {"base": truth}, split=split)
+        page = (written(results) / "metrics.md").read_text()
+        assert ("Not a fair test" in page) == warned
 
 
 def test_consistency_with_a_spline_is_that_of_the_whole_field(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
+from nunatak.errors import ConfigError
 from nunatak.ops import degrade, normalise, postprocess, split
 from nunatak.ops.normalise import Transform, fill_gaps
 
@@ -187,3 +188,45 @@ def test_regions_hold_out_what_is_named_and_nothing_where_there_is_none() -> Non
     ids = np.array([[1, 2, 3, np.nan]], np.float32)
     labels = split.regions(box, ids, validation=[2], test=[3])
     np.testing.assert_array_equal(labels, [[split.TRAIN, split.VALIDATION, split.TEST, split.NONE]])
+
+
+def test_a_zoomed_tile_is_what_scipy_makes_of_it_and_knows_its_corners() -> None:
+    field = bumps(82)
+    found = degrade.tile_zoom(field, 1, tile=41, cells=10)
+    tile = field[:41, 41:].astype(float)
+    back = ndimage.zoom(ndimage.zoom(tile, 10 / 41, mode="mirror"), 41 / 10, mode="mirror")
+    np.testing.assert_allclose(found[:41, 41:], back, atol=1e-3)
+    corners = np.ix_([0, 40, 41, 81], [0, 40, 41, 81])
+    np.testing.assert_allclose(found[corners], field[corners], atol=1e-2)
+    assert abs(found - field).max() > 5
+
+
+def test_a_zoomed_tile_does_not_know_its_neighbours_and_is_missing_with_a_cell() -> None:
+    field = bumps(82)
+    alone = degrade.tile_zoom(field[:41, :41], 1, tile=41, cells=5)
+    field[60, 60] = np.nan
+    found = degrade.tile_zoom(field, 1, tile=41, cells=5)
+    np.testing.assert_array_equal(found[:41, :41], alone)
+    assert np.isnan(found[41:, 41:]).all()
+    assert np.isfinite(found[:41]).all()
+
+
+@pytest.mark.parametrize(("side", "scale"), [(82, 2), (80, 1)])
+def test_tiles_are_zoomed_whole_and_on_the_fine_grid(side: int, scale: int) -> None:
+    with pytest.raises(ConfigError, match="whole tiles of 41 x 41 cells, at scale 1"):
+        degrade.tile_zoom(bumps(side), scale, tile=41, cells=10)
+
+
+def test_leaky_tiles_are_whole_tiles_in_the_numbers_asked_for() -> None:
+    args = {"left": -3000.0, "top": 5000.0, "size": 1000.0, "rows": 10, "cols": 20}
+    box = GeoBox.from_bbox((-4000, -6000, 18000, 6000), crs="EPSG:3031", resolution=250)
+    whole = split.leaky_tiles(box, None, **args, test=60, validation=20)
+    part = split.leaky_tiles(box[7:31, 9:60], None, **args, test=60, validation=20)
+    np.testing.assert_array_equal(part, whole[7:31, 9:60])
+    inside = whole[4:44, 4:84]
+    assert (whole == split.NONE).sum() == whole.size - inside.size
+    tiles = inside.reshape(10, 4, 20, 4).swapaxes(1, 2).reshape(200, 16)
+    assert (tiles == tiles[:, :1]).all()
+    assert np.bincount(tiles[:, 0]).tolist() == [120, 20, 60]
+    other = split.leaky_tiles(box, None, **args, test=60, validation=20, seed=1)
+    assert (other != whole).any()

@@ -131,3 +131,34 @@ def test_an_empty_domain_is_refused(tmp_path: Path) -> None:
         degrade(results, block)
     with pytest.raises(DataError, match=f"no tile for {NAMES[TRAIN]}"):
         tile(results)
+
+
+LEAKY = {
+    "split": {
+        "by": {
+            "op": "leaky_tiles",
+            "args": {
+                **{"period": None, "size": 4000, "left": 0, "top": 64000, "rows": 16, "cols": 24},
+                **{"test": 100, "validation": 40},
+            },
+        },
+        "buffer": 0,
+    },
+    "tiles": {"size": 4, "stride": 4, "context": 1},
+}
+
+
+def test_leaky_tiles_touch_and_the_report_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    results = prepared(tmp_path, **LEAKY)
+    report = tile(results)
+    assert report["leaky"] is True
+    assert report["tiles"] == {"training": 244, "validation": 40, "test": 100}
+    gaps = report["gaps"]["training-test"]
+    assert gaps == {"targets": 0, "inputs": -2, "required": 0}
+    assert "leaky_tiles: training touches test" in caplog.text
+
+
+def test_a_split_that_keeps_its_parts_apart_is_not_called_leaky(tmp_path: Path) -> None:
+    assert "leaky" not in tile(prepared(tmp_path))

@@ -117,3 +117,55 @@ def groups(
     held = late or scene.group in (validation or [])
     label = TEST if scene.group in test else VALIDATION if held else TRAIN
     return np.full(box.shape, label, dtype=np.uint8)
+
+
+def leaky_tiles(
+    box: GeoBox,
+    field: NDArray[np.float32] | None,
+    *,
+    left: float,
+    top: float,
+    size: float,
+    rows: int,
+    cols: int,
+    test: int,
+    validation: int,
+    seed: int = 0,
+) -> NDArray[np.uint8]:
+    """Single tiles drawn at random, whose neighbours train: **not a fair test**.
+
+    What DeepIceSheetDS does, to repeat its figures. No buffer is kept.
+
+    Parameters
+    ----------
+    box
+        The window of the coarse grid.
+    field
+        Not used.
+    left, top
+        Upper left corner of the tiles (CRS units).
+    size
+        Side of a tile (CRS units).
+    rows, cols
+        How many tiles there are; cells outside of them are in no split.
+    test, validation
+        How many tiles test and validate; all others train.
+    seed
+        Draws them.
+
+    Returns
+    -------
+    ndarray
+        (rows, columns), uint8: 0 training, 1 validation, 2 test, 255 in no tile.
+    """
+    del field
+    ys, xs = (box.coordinates[dim].values for dim in box.dimensions)
+    row = np.floor((top - ys) / size).astype(np.int64)[:, None]
+    col = np.floor((xs - left) / size).astype(np.int64)[None, :]
+    inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
+    drawn = np.random.default_rng(seed).permutation(rows * cols)
+    kinds = np.full(rows * cols, TRAIN, dtype=np.uint8)
+    kinds[drawn[:test]] = TEST
+    kinds[drawn[test : test + validation]] = VALIDATION
+    number = np.where(inside, row * cols + col, 0)
+    return np.where(inside, kinds[number], np.uint8(NONE))

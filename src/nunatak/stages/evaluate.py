@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nunatak import gallery
+from nunatak import gallery, published
 from nunatak.crew import ALONE, Crew
 from nunatak.dag import METRICS
 from nunatak.figures import markdown_table
@@ -227,7 +227,8 @@ def judge_field(results: Results, data: Path, crew: Crew, folder: Path) -> tuple
     scores = score(results, picks, crew)
     gallery.draw(results, scores, folder, crew)
     frame = table(scores)
-    return frame, _page(results, frame)
+    beside = published.counted(results, frame, crew)
+    return beside, _page(results, frame) + published.section(results.recipe, beside)
 
 
 def _page(results: Results, frame: pd.DataFrame) -> str:
@@ -236,6 +237,7 @@ def _page(results: Results, frame: pd.DataFrame) -> str:
     lines = [
         f"# {recipe.title}: held-out test regions",
         "",
+        *published.warning(recipe),
         f"Errors are product minus truth in {units}"
         + (f", heights above {datum}." if datum else "."),
         f"Skill is 1 - RMSE / RMSE of {recipe.products[0]}. Effective resolution (m) is where",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import combinations
 from math import ceil
@@ -23,6 +24,7 @@ from nunatak.ops.split import NAMES, TEST, TRAIN, VALIDATION
 from nunatak.products import Results
 from nunatak.provenance import digest_file, digest_json, write_json
 from nunatak.recipe import Recipe
+from nunatak.registry import LEAKY
 from nunatak.splits import labels
 from nunatak.statistics import statistics
 from nunatak.store import Product
@@ -35,11 +37,17 @@ _COLUMNS: dict[str, Any] = {
     "valid": "float32",
     "block": str,
 }
+_log = logging.getLogger(__name__)
 _BEFORE = {TRAIN: [VALIDATION, TEST], VALIDATION: [TEST], TEST: []}
 
 
 def gap(recipe: Recipe) -> int:
-    """Coarse cells between targets of two splits: the buffer, and always more than both halos."""
+    """Coarse cells between targets of two splits: the buffer, and always more than both halos.
+
+    None where the split is one of those that let training touch test.
+    """
+    if recipe.split.by.op in LEAKY:
+        return 0
     buffer = ceil(recipe.split.buffer / recipe.coarse_resolution)
     return max(buffer, 2 * recipe.tiles.context + 1)
 
@@ -95,7 +103,9 @@ class Candidates:
         return rows
 
 
-def overlap(tiles: pd.DataFrame, size: int, context: int, required: int) -> dict[str, Any]:
+def overlap(
+    tiles: pd.DataFrame, size: int, context: int, required: int, *, leaky: bool = False
+) -> dict[str, Any]:
     """Measure the least distance between the tiles of each pair of splits.
 
     Parameters
@@ -106,16 +116,19 @@ def overlap(tiles: pd.DataFrame, size: int, context: int, required: int) -> dict
         Side of a tile and of the halo around its inputs (coarse cells).
     required
         Coarse cells that must lie between two targets of different splits.
+    leaky
+        Measure only, and say in the report that nothing was required.
 
     Returns
     -------
     dict
-        Counts, and for each pair the gap between targets and between input windows.
+        Counts, and for each pair the gap between targets and between input windows; ``leaky`` if
+        it is so.
 
     Raises
     ------
     DataError
-        If two splits are closer than ``required`` or their input windows touch.
+        If two splits are closer than ``required`` or their input windows touch, unless ``leaky``.
     """
     corners = tiles[["row", "col"]].to_numpy(float)
     held = {split: corners[tiles["split"].to_numpy() == split] for split in NAMES}
@@ -126,13 +139,14 @@ def overlap(tiles: pd.DataFrame, size: int, context: int, required: int) -> dict
         targets = int(np.min(nearest)) - size
         pair = f"{NAMES[a]}-{NAMES[b]}"
         pairs[pair] = {"targets": targets, "inputs": targets - 2 * context, "required": required}
-        if targets < required or targets <= 2 * context:
+        if not leaky and (targets < required or targets <= 2 * context):
             raise DataError(
                 f"{pair}: two tiles lie {targets} coarse cells apart",
                 f"at least {required} (the buffer) and {2 * context + 1} (both halos)",
             )
     counts = {NAMES[split]: len(points) for split, points in held.items()}
-    return {"tiles": counts, "size": size, "context": context, "gaps": pairs}
+    report = {"tiles": counts, "size": size, "context": context, "gaps": pairs}
+    return {**report, "leaky": True} if leaky else report
 
 
 def apart(recipe: Recipe, index: pd.DataFrame) -> dict[str, Any]:
@@ -153,11 +167,15 @@ def apart(recipe: Recipe, index: pd.DataFrame) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If two splits touch, or a group of scenes is in the test and in another split.
+        If two splits touch where the recipe does not ask for it, or a group of scenes is in the
+        test and in another split.
     """
     size, context = recipe.tiles.size, recipe.tiles.context
     if recipe.scenes is None:
-        return overlap(index, size, context, gap(recipe))
+        by = recipe.split.by.op
+        if by in LEAKY:
+            _log.warning("%s: training touches test, as the recipe asks for", by)
+        return overlap(index, size, context, gap(recipe), leaky=by in LEAKY)
     for _, tiles in index.groupby("place"):
         overlap(tiles, size, context, gap(recipe))
     found = recipe.scenes.found
@@ -199,7 +217,7 @@ def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If a split is empty, or two splits touch.
+        If a split is empty, or two splits touch where the recipe does not ask for it.
     """
     recipe = results.recipe
     frames = crew.each(_of_block, results, results.everywhere())

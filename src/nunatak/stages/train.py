@@ -25,7 +25,7 @@ from nunatak.ops.split import TRAIN, VALIDATION
 from nunatak.products import Results
 from nunatak.provenance import digest_json, read_json
 from nunatak.recipe import Recipe
-from nunatak.registry import TASKS
+from nunatak.registry import LEAKY, TASKS
 
 _log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def _check(results: Results, network: Network) -> None:
 
 def _compare(recipe: Recipe, cells: int) -> None:
     metres, buffer = cells * recipe.coarse_resolution, recipe.split.buffer
-    if metres > buffer:
+    if metres > buffer and recipe.split.by.op not in LEAKY:
         raise ConfigError(
             f"the network's receptive field reaches {metres:g} m ({cells} coarse cells), but"
             f" split.buffer is {buffer:g} m",
