@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import zarr
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from nunatak.config import merge
 from nunatak.sources.synthetic import World
@@ -70,6 +72,34 @@ EIGHT: dict[str, Any] = merge(
     },
 )
 RUNS = {4: FOUR, 8: EIGHT}
+# As the original counts, at scale 1: tiles of 32 x 32 cells, drawn at random.
+LEAKY: dict[str, Any] = {
+    **FOUR,
+    "grid": {**FOUR["grid"], "scale": 1, "block": CELLS},
+    "coarse": {"degrade": {"op": "tile_zoom", "args": {"tile": 32, "cells": 8}}},
+    "split": {
+        "by": {
+            "op": "leaky_tiles",
+            "args": {
+                **{"period": None, "left": 0, "top": SIDE, "size": 32 * FINE},
+                **{"rows": 12, "cols": 12, "test": 43, "validation": 14},
+            },
+        },
+        "buffer": 0,
+    },
+    "tiles": {"size": 32, "stride": 32, "context": 0},
+    "methods": {
+        **FOUR["methods"],
+        "srcnn_conserving": None,
+        "srcnn": {"model": {"args": {"ladder": "level", "stages": 2}}, "train": TRAIN},
+    },
+    "infer": {"window": 64, "feather": 0},
+    "products": ["bicubic", "srcnn"],
+    "evaluate": {
+        **FOUR["evaluate"],
+        "published": {"source": "a paper", "mse_over_max": {"bicubic": 2.6e-4}},
+    },
+}
 
 
 def thickness() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -94,7 +124,7 @@ def write(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def mapped(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """A finished tree of both scales."""
+    """A finished tree of both scales, and of the original's way."""
     folder = tmp_path_factory.mktemp("thick")
     other = project.edited(folder / "project", "stages/scan")
     with (other.folder / "config" / "sources.yaml").open("a", encoding="utf-8") as catalogue:
@@ -103,6 +133,7 @@ def mapped(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     (tree.folder / "data").mkdir(parents=True)
     write(tree.folder / "data" / "thick.zarr")
     runs = [{"recipe": "ice_thickness", "name": f"thick_{s}", "set": r} for s, r in RUNS.items()]
+    runs.append({"recipe": "ice_thickness", "name": "thick_tiles", "set": LEAKY})
     tree.configure(*runs)
     done = tree.run()
     assert done.returncode == 0, done.stdout
@@ -154,6 +185,27 @@ def test_errors_are_in_metres_and_classes_have_lines(mapped: Tree, scale: int) -
     assert frame.loc["ice", "n"] > frame.loc["sticky ice", "n"] > 0
 
 
+def test_the_original_is_counted_in_its_own_way_beside_its_figures(mapped: Tree) -> None:
+    folder = mapped.results / "thick_tiles"
+    report = json.loads((folder / "tile" / "overlap.json").read_text())
+    assert report["leaky"] is True
+    assert report["tiles"] == {"training": 87, "validation": 14, "test": 43}
+    assert report["gaps"]["training-test"]["targets"] == 0
+    zoomed, truth = (
+        product(mapped, f"thick_tiles/{p}") for p in ("mosaic/bicubic", "reproject/target")
+    )
+    inner = truth[32:64, 32:64].astype(float)
+    back = ndimage.zoom(ndimage.zoom(inner, 1 / 4, mode="mirror"), 4, mode="mirror")
+    np.testing.assert_allclose(zoomed[32:64, 32:64], back, atol=1e-2)
+    frame = pd.read_csv(folder / "evaluate" / "metrics.csv").set_index(["method", "where"])
+    row = frame.loc[("bicubic", "test cells")]
+    assert row["n"] == 43 * 32 * 32
+    assert row["mse_over_max"] == pytest.approx((row["rmse"] / truth.max()) ** 2)
+    page = (folder / "evaluate" / "metrics.md").read_text()
+    assert "Not a fair test" in page
+    assert "| bicubic | " in page.partition("## Beside published figures")[2]
+
+
 def test_two_checkpoints_are_kept_however_long_the_training(mapped: Tree) -> None:
     """The best and the last, of 16 steps in two validations."""
     (folder,) = (mapped.results / "thick_8" / "train" / "srcnn").iterdir()
@@ -171,5 +223,6 @@ def test_a_changed_block_reruns_its_neighbours_only(mapped: Tree, tmp_path: Path
     again = {step for step in tree.told(COMPUTED) if step.startswith("thick_4/infer/")}
     near = {f"thick_4/infer/srcnn_conserving/0/{r}_{c}" for r in (0, 1) for c in (0, 1)}
     assert near == again
-    reprojected = [step for step in tree.told(COMPUTED) if "/reproject/target/" in step]
-    assert reprojected == ["thick_4/reproject/target/0_0", "thick_8/reproject/target/0_0"]
+    reprojected = sorted(step for step in tree.told(COMPUTED) if "/reproject/target/" in step)
+    runs = ("thick_4", "thick_8", "thick_tiles")
+    assert reprojected == [f"{run}/reproject/target/0_0" for run in runs]

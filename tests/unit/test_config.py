@@ -192,6 +192,15 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
         "there are bicubic",
     ),
     (
+        {
+            "target": {"classes": ["sea", "ice"]},
+            "evaluate": {"published": {"source": "a paper", "mse_over_max": {"bicubic": 1e-4}}},
+        },
+        "evaluate.published",
+        "errors of a measured field",
+        "without classes",
+    ),
+    (
         {"methods": {"steps": {"model": {"op": "srcnn"}, "train": TRAIN}}},
         "methods.steps.train.task",
         "'supervised' and the model 'srcnn', whose stages are detached",

@@ -177,9 +177,9 @@ def test_published_figures_stand_in_a_second_table_and_change_nothing_else(tmp_p
     assert "published: a paper" in pages[1]
     cells = [line.strip("| ").split("|") for line in pages[1].splitlines()[-3:]]
     assert [[cell.strip() for cell in line][2:] for line in cells] == [
-        ["0.00040", "1.00", "1.000"],
-        ["0.00010", "0.25", "0.250"],
-        ["–", "0.00", "–"],
+        ["0.000400", "1.000", "1.000"],
+        ["0.000100", "0.250", "0.250"],
+        ["–", "0.000", "–"],
     ]
     pd.testing.assert_frame_equal(frames[1].drop(columns="mse_over_max"), frames[0])
 
