@@ -2,6 +2,7 @@
 #
 #   snakemake --cores 2                                      the synthetic world
 #   snakemake --cores 2 --configfile config/byrd.yaml        Byrd Glacier, real data
+#   snakemake --cores 2 tune                                 the searches of the recipes
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -26,6 +27,8 @@ include: "workflow/rules/mosaic.smk"
 include: "workflow/rules/publish.smk"
 include: "workflow/rules/series.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/trial.smk"
+include: "workflow/rules/study.smk"
 
 
 # When all rules are known: what jobs are told, and what is done.
@@ -44,3 +47,8 @@ rule all:
     default_target: True
     input:
         everything(),
+
+
+rule tune:
+    input:
+        searches,

@@ -210,8 +210,8 @@ def cli() -> str:
         "# Command line",
         "`nunatak COMMAND`, or `python -m nunatak COMMAND`. The commands named after stages are"
         " what the rules call; the others are for people. A fault that the user can mend is told"
-        " in a few lines and gives exit status 1. `train` gives 75 when it was asked to stop before"
-        " its end; the same command goes on from there.",
+        " in a few lines and gives exit status 1. `train` and `trial` give 75 when they were asked"
+        " to stop before their end; the same command goes on from there.",
     ]
     parts += [
         command(c.callback)

@@ -34,6 +34,12 @@ DataRoot = Annotated[Path, typer.Option("--data", help="What `file:` URLs are re
 SourceName = Annotated[str, typer.Option("--source", help="A source of the recipe.")]
 Role = Annotated[str, typer.Option(help="A role of the recipe.")]
 Method = Annotated[str, typer.Option(help="A method of the recipe.")]
+Trial = Annotated[int, typer.Option(min=0, help="Which trial of the search.")]
+StopAfter = Annotated[float | None, typer.Option(help="Seconds; resumes when run again.")]
+MicroBatch = Annotated[int | None, typer.Option(min=1, help="Most samples at once on a device.")]
+CheckpointEvery = Annotated[
+    float, typer.Option(min=0, help="Seconds between checkpoints, besides validations.")
+]
 Member = Annotated[int, typer.Option(help="Which member of the ensemble.")]
 BlockName = Annotated[str, typer.Option("--block", help="A block, as row_col.")]
 Workers = Annotated[
@@ -121,21 +127,15 @@ def train(
     results: ResultsRoot,
     method: Method,
     member: Member,
-    stop_after: Annotated[
-        float | None, typer.Option(help="Seconds; resumes when run again.")
-    ] = None,
+    stop_after: StopAfter = None,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes to start here, one a device.")
     ] = 1,
     launcher: Annotated[
         Launcher, typer.Option(help="`torchrun` or `srun`, if that started this process.")
     ] = "local",
-    micro_batch: Annotated[
-        int | None, typer.Option(min=1, help="Most samples at once on a device.")
-    ] = None,
-    checkpoint_every: Annotated[
-        float, typer.Option(min=0, help="Seconds between checkpoints, besides validations.")
-    ] = 600,
+    micro_batch: MicroBatch = None,
+    checkpoint_every: CheckpointEvery = 600,
 ) -> None:
     """Train one member of a method, or go on where it stopped."""
     spread = Spread(processes, launcher, micro_batch, checkpoint_every)
@@ -144,10 +144,7 @@ def train(
         from nunatak.stages.train import train as stage
 
         manifest = stage(tree, method, member, key=key, stop_after=stop_after, spread=spread)
-        if "unfinished" in manifest and not spread.rank:
-            typer.echo(f"stopped after {manifest['samples']} samples; run again to go on", err=True)
-            raise SystemExit(UNFINISHED)
-        return manifest
+        return manifest if spread.rank else _finished(manifest)
 
     if spread.rank:
         _follow(recipe, results, work)
@@ -227,6 +224,47 @@ def evaluate(
             return stage(tree, data, hands)
 
     _run("evaluate", recipe, results, work, data)
+
+
+@app.command()
+def trial(
+    recipe: RecipeFile,
+    results: ResultsRoot,
+    method: Method,
+    trial: Trial,
+    stop_after: StopAfter = None,
+    micro_batch: MicroBatch = None,
+    checkpoint_every: CheckpointEvery = 600,
+) -> None:
+    """Make one trial of a method's search, or go on where it stopped."""
+    spread = Spread(micro_batch=micro_batch, checkpoint_every=checkpoint_every)
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.trial import trial as stage
+
+        return _finished(stage(tree, method, trial, key=key, stop_after=stop_after, spread=spread))
+
+    _run("trial", recipe, results, work, method=method, trial=str(trial))
+
+
+@app.command()
+def study(recipe: RecipeFile, results: ResultsRoot, method: Method) -> None:
+    """Write the best values of a method's search, a table of its trials, and figures."""
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.study import study as stage
+
+        return stage(tree, method)
+
+    _run("study", recipe, results, work, method=method)
+
+
+def _finished(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a training, unless it was stopped before its end."""
+    if "unfinished" in manifest:
+        typer.echo(f"stopped after {manifest['samples']} samples; run again to go on", err=True)
+        raise SystemExit(UNFINISHED)
+    return manifest
 
 
 def _run(

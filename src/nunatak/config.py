@@ -40,11 +40,20 @@ Folder = Annotated[str, AfterValidator(_path)]
 
 
 class Run(Model):
-    """One recipe to run: its file under config/recipes, its name in results, what it changes."""
+    """One recipe to run: its file under config/recipes, its name in results, what it changes.
+
+    ``overlay`` names files that change it, before ``set`` does.
+    """
 
     recipe: Annotated[Name, AfterValidator(_free)]
     name: Annotated[Name, AfterValidator(_free)] | None = None
+    overlay: Folder | tuple[Folder, ...] = ()
     set: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def overlays(self) -> tuple[Path, ...]:
+        """Its overlays, of which each changes what those before it made."""
+        return tuple(map(Path, [self.overlay] if isinstance(self.overlay, str) else self.overlay))
 
 
 class Config(Model):
@@ -143,7 +152,9 @@ def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:
     if not path.exists():
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise ConfigError(f"config: no recipe {run.recipe!r}", f"one of {', '.join(known)}")
-    raw = merge(read_yaml(path), run.set)
+    raw = read_yaml(path)
+    for change in (*map(_overlay, run.overlays), run.set):
+        raw = merge(raw, change)
     if taken := sorted({"name", "sources"} & raw.keys()):
         raise ConfigError(
             f"{path}: {' and '.join(taken)} given in a recipe",
@@ -162,7 +173,17 @@ def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise explain(error, str(path), Recipe) from error
+        raise explain(error, " + ".join(map(str, [path, *run.overlays])), Recipe) from error
+
+
+def _overlay(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(
+            f"config: overlay: no {path}",
+            "a file that is there, from the folder in which you call snakemake",
+            "leave it out until `snakemake tune` has made it, or name another",
+        )
+    return read_yaml(path)
 
 
 def _named_sources(raw: Mapping[str, Any]) -> set[str]:

@@ -11,6 +11,8 @@ from nunatak.tracking.steps import Step
 
 _Named = tuple[str, dict[str, str]]
 METRICS = ("metrics.csv", "metrics.md", "panels.png", "map.png", "charts.png")
+# Made by the target `tune`, and by no other.
+SOUGHT = ("trial", "study")
 TILES = ("overlap.json", "split.png")
 SERIES = ("fronts.gpkg", "series.csv", "series.png", "map.png")
 
@@ -89,6 +91,16 @@ def _train(recipe: Recipe, *, method: str, member: str) -> list[str]:
     return [_tiled(recipe)]
 
 
+def _trial(recipe: Recipe, *, method: str, trial: str) -> list[str]:
+    return [_tiled(recipe)]
+
+
+def _study(recipe: Recipe, *, method: str) -> list[str]:
+    search = recipe.methods[method].search
+    numbers = range(search.trials if search else 0)
+    return [f"{recipe.name}/trial/{method}/{n}/manifest" for n in numbers]
+
+
 def _infer(recipe: Recipe, *, method: str, member: str, block: str) -> list[str]:
     around = list(recipe.layout.neighbours(recipe.layout.named(block)))
     read = [coarse(recipe), *(f"reproject/{role}" for role in recipe.reads(method))]
@@ -152,6 +164,8 @@ _INPUTS: dict[str, Callable[..., list[str]]] = {
     "publish": _publish,
     "series": _series,
     "evaluate": _evaluate,
+    "trial": _trial,
+    "study": _study,
 }
 
 
@@ -165,7 +179,7 @@ def inputs(recipe: Recipe, stage: str, **names: str) -> list[str]:
     stage
         Name of the stage.
     **names
-        The job's source, role, method, member and block, as far as the stage has them.
+        The job's source, role, method, member, block and trial, as far as the stage has them.
 
     Returns
     -------
@@ -187,7 +201,7 @@ def steps(recipe: Recipe) -> list[Step]:
         found += _placed(recipe)
     if not recipe.scene:
         found += [("series", {})] if recipe.series else []
-        found += [("evaluate", {})]
+        found += [("evaluate", {}), *_searching(recipe)]
     order = list(_INPUTS)
     found.sort(key=lambda named: order.index(named[0]))
     return [Step(stage, recipe.name, names) for stage, names in found]
@@ -228,6 +242,15 @@ def _placed(recipe: Recipe) -> list[_Named]:
     ]
 
 
+def _searching(recipe: Recipe) -> list[_Named]:
+    """Steps of searches, which are made when they are asked for."""
+    asked = {m: s.search.trials for m, s in recipe.methods.items() if s.search}
+    return [
+        *(("trial", {"method": m, "trial": str(i)}) for m, n in asked.items() for i in range(n)),
+        *(("study", {"method": m}) for m in asked),
+    ]
+
+
 def gates(recipe: Recipe, stage: str, **names: str) -> list[Step]:
     """The steps whose end tells which jobs of a stage need to run at all, in their order.
 
@@ -240,16 +263,16 @@ def gates(recipe: Recipe, stage: str, **names: str) -> list[Step]:
     elif stage not in ("download", "scan"):
         sources = _gridded(recipe)
     found = [Step("scan", recipe.family, {"source": source}) for source in sources]
-    late = stage in ("train", "infer", "mosaic", "publish", "series", "evaluate")
+    late = stage in ("train", "infer", "mosaic", "publish", "series", "evaluate", *SOUGHT)
     return [*found, *([Step("tile", recipe.family)] if late else [])]
 
 
 def outputs(recipe: Recipe) -> list[str]:
-    """Everything that a recipe makes: every stage's manifests, and the files for people.
+    """Everything that a recipe makes by itself: manifests of its stages, and files for people.
 
     Snakemake does not remake a lost intermediate unless it is asked for by name.
     """
-    made = steps(recipe)
+    made = [step for step in steps(recipe) if step.stage not in SOUGHT]
     found = [f"{step.path}.json" for step in made]
     for step in made:
         found += [f"{recipe.name}/{name}" for name in _beside(step)]
@@ -265,3 +288,8 @@ def _beside(step: Step) -> list[str]:
         return [f"publish/{method}.tif"]
     names = {"tile": TILES, "series": SERIES, "evaluate": METRICS}.get(step.stage, ())
     return [f"{step.stage}/{name}" for name in names]
+
+
+def sought(recipe: Recipe) -> list[str]:
+    """Everything that the searches of a recipe make, which is made when it is asked for."""
+    return [f"{step.path}.json" for step in steps(recipe) if step.stage in SOUGHT]

@@ -42,5 +42,9 @@ class DataError(NunatakError):
     """Data do not fit the grid, the units, the datum or the shape that a stage needs."""
 
 
+class DivergedError(DataError):
+    """A training whose losses are no longer finite."""
+
+
 class StoreError(NunatakError):
     """A product on disk is missing, misaligned or disagrees with its manifest."""

@@ -22,7 +22,7 @@ from nunatak.usage import used
 if TYPE_CHECKING:
     from nunatak.products import Results
 
-NAMES = ("source", "role", "method", "member", "block")
+NAMES = ("source", "role", "method", "member", "block", "trial")
 Work = Callable[["Results", str], dict[str, Any]]
 
 
@@ -140,7 +140,7 @@ def _compute(
     from nunatak.products import Results
     from nunatak.tracking.ledger import Ledger
 
-    ledger = Ledger(tracker, recording=step.stage != "train")
+    ledger = Ledger(tracker, recording=step.stage not in ("train", "trial"))
     manifest = work(Results(saved(recipe), tracker.root, ledger), digest_json(expected))
     files = physical(tracker.root, ledger.files)
     trace = Trace(

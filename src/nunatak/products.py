@@ -111,6 +111,14 @@ class Results:
         """The folder of a trained member."""
         return self.family / "train" / method / str(member)
 
+    def trial(self, method: str, trial: int) -> Path:
+        """The folder of a trial of a method's search."""
+        return self.family / "trial" / method / str(trial)
+
+    def study(self, method: str) -> Path:
+        """The folder of a method's search: its journal, and what it came to."""
+        return self.family / "study" / method
+
     @property
     def tiles(self) -> Path:
         """The folder of the training samples' index, the overlap report and the transforms."""

@@ -14,6 +14,8 @@ from nunatak.consistency import faults
 from nunatak.errors import ConfigError
 from nunatak.grid import Grid
 from nunatak.scene import FOLDER, Scene, Scenes
+from nunatak.search import Search
+from nunatak.search import faults as unsearchable
 from nunatak.source import Crs, Elevation, Model, Name, Op, Source, Units, checked, one_of
 
 RUN = rf"^[A-Za-z][A-Za-z0-9_]*(/{FOLDER}/[A-Za-z0-9_-]+)?$"
@@ -217,6 +219,7 @@ class Method(Model):
     the recipe names. ``constraints`` hold the blended field, in their order. ``members`` differ in
     the seed of their training; the product is their mean. ``layers`` are those of the target's
     classes and lines that the model tells, by default all: all classes or none, then lines.
+    ``search`` tries other values for it.
     """
 
     model: one_of(registry.MODELS)  # type: ignore[valid-type]
@@ -225,6 +228,7 @@ class Method(Model):
     constraints: tuple[Constraint, ...] = ()
     train: Train | None = None
     members: Annotated[int, Field(ge=1)] = 1
+    search: Search | None = None
 
     @model_validator(mode="after")
     def _members_differ(self) -> Method:
@@ -233,6 +237,8 @@ class Method(Model):
         frozen = self.train.freeze if self.train else ()
         if frozen and len(frozen) != self.members:
             raise ValueError(f"freeze names {len(frozen)} models for {self.members} members")
+        for fault in unsearchable(self):
+            raise ValueError(fault)
         return self
 
 

@@ -53,6 +53,8 @@ MEMORY = {
     "publish": Need(250, whole=0.3),
     "series": Need(600, whole=0.2),
     "evaluate": Need(550, whole=0.2),
+    "trial": Need(2000),
+    "study": Need(300),
 }
 
 # Minutes, many times what was measured: a limit that is too high costs a wait in the queue, one
@@ -69,6 +71,8 @@ TIME = {
     "publish": Need(15, whole=0.05),
     "series": Need(20, whole=0.1),
     "evaluate": Need(20, whole=0.1),
+    "trial": Need(480),
+    "study": Need(10),
 }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
 from odc.geo.crs import CRS
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pyproj.exceptions import CRSError
 
 from nunatak import registry, units
+from nunatak.dotted import put
 from nunatak.errors import ConfigError
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -45,6 +47,21 @@ class Model(BaseModel):
     """Base of every configuration value: frozen, and a key that is not known is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def changed(self, values: Mapping[str, Any]) -> Self:
+        """A copy, checked again, with other values at places told by dotted paths.
+
+        Raises
+        ------
+        KeyError
+            If there is no such place.
+        pydantic.ValidationError
+            If it does not fit together then.
+        """
+        plain = self.model_dump(mode="json")
+        for path, value in values.items():
+            plain = put(plain, path, value)
+        return type(self).model_validate(plain)
 
 
 class Op(Model):

@@ -25,7 +25,7 @@ from typing import Any
 PACKAGES = (
     *("numpy", "zarr", "pandas", "pyarrow.parquet", "rasterio.shutil", "odc.geo.geobox"),
     *("scipy.spatial", "torch", "lightning_fabric", "matplotlib.pyplot", "pydantic", "typer"),
-    *("filelock", "pint", "pooch", "pyproj", "yaml", "blake3", "rich.console", "netCDF4"),
+    *("optuna", "filelock", "pint", "pooch", "pyproj", "yaml", "blake3", "rich.console", "netCDF4"),
 )
 CALL = """#!{python} -IS
 import json, os, socket, sys

@@ -196,9 +196,9 @@ class Tree:
         environment = {**os.environ, "PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
         return [sys.executable, "-m", "snakemake", *options, *given], environment
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
         """Begin a run in a process group of its own, which can be killed with all its jobs."""
-        command, environment = self.command("--nolock")
+        command, environment = self.command(*options, "--nolock")
         return subprocess.Popen(
             command,
             cwd=self.project.folder,

@@ -424,6 +424,45 @@ def test_what_no_recipe_asks_for_is_listed_and_goes_when_asked(root: Path) -> No
     assert said("gc") == ["nothing to remove"]
 
 
+TRIED: dict[str, Any] = {
+    "methods": {
+        "net": {
+            "model": {"op": "residual"},
+            "train": {
+                "task": {"op": "supervised"},
+                "losses": [{"op": "l1"}],
+                **{"samples": 8, "batch": 2, "lr": 0.01, "validate_every": 4},
+            },
+            "search": {"trials": 2, "space": {"train.lr": {"low": 0.001, "high": 0.1}}},
+        }
+    }
+}
+
+
+def test_a_search_that_is_asked_for_stays_with_its_trials_and_no_others(root: Path) -> None:
+    for name in ("trial/net/1/last.pt", "trial/net/2/curve.csv", "study/net/journal.log"):
+        (root / "small" / name).parent.mkdir(parents=True)
+        (root / "small" / name).write_text("0123456789", encoding="utf-8")
+    asked = gc.find(root, {"small": recipe(**TRIED)})
+    assert [waste.name for waste in asked] == ["small/trial/net/2: the recipe does not ask for it"]
+    found = {waste.name.partition(":")[0] for waste in gc.find(root, {"small": recipe()})}
+    assert found == {"small/trial/net/1", "small/trial/net/2", "small/study/net"}
+
+
+def test_what_an_overlay_names_stays(root: Path) -> None:
+    best = root / "small/study/net/best.yaml"
+    best.parent.mkdir(parents=True)
+    best.write_text("title: Another title\n", encoding="utf-8")
+    run = {"recipe": "small", "overlay": "results/small/study/net/best.yaml"}
+    (root / "../config/config.yaml").write_text(yaml.safe_dump({"runs": [run]}), encoding="utf-8")
+    assert said("gc", "--delete") == ["nothing to remove"]
+    (root / "../config/config.yaml").write_text(
+        yaml.safe_dump({"runs": [{"recipe": "small"}]}), encoding="utf-8"
+    )
+    assert said("gc", "--delete")[0].endswith("small/study/net: the recipe does not ask for it")
+    assert not best.exists()
+
+
 def test_linked_folders_elsewhere_are_left_alone(root: Path) -> None:
     shared = root.with_name("shared")
     shutil.move(root / "download", shared)
@@ -465,6 +504,18 @@ def test_status_says_what_runs_why_and_what_may_follow(root: Path) -> None:
     assert "  small/publish/bicubic" in lines[follow:]
     row = next(line for line in lines if "reproject" in line and "│" in line)
     assert [int(cell) for cell in row.replace("│", " ").split()[1:]] == [12, 9, 3, 0]
+
+
+def test_status_tells_of_searches_apart(root: Path) -> None:
+    found = status({"small": recipe(**TRIED)}, root, root)
+    lines = list(found.lines())
+    first = lines.index("when asked, by `snakemake tune`:")
+    assert lines[first + 1 :] == [
+        "  small/trial/net: 2, not made yet",
+        "  small/study/net: 1, not made yet",
+    ]
+    assert not any("trial" in line or "study" in line for line in lines[:first])
+    assert ("trial", 2, 0, 2, 0) in list(found.table())
 
 
 def test_status_of_an_empty_folder_is_short(root: Path) -> None:

@@ -331,7 +331,7 @@ def test_a_folder_that_a_shell_would_not_take_as_it_is_is_refused(
         ({"runs": [{"recipe": "smal"}]}, r"(?s)config: no recipe 'smal'.*one of small"),
         ({"runs": [{"recipe": "small"}] * 2}, r"(?s)two runs are called 'small'.*set name:"),
         ({"runs": [{"recipe": "small", "name": "logs"}]}, "'logs': .*benchmarks, download, logs"),
-        ({"runs": [{"recipe": "small", "sets": {}}]}, "runs.0.sets: .*one of recipe, name, set"),
+        ({"runs": [{"recipe": "small", "sets": {}}]}, "runs.0.sets: .*one of recipe, name, .*set"),
     ],
 )
 def test_a_fault_of_the_configuration_itself_is_named(
@@ -367,6 +367,7 @@ NET = {
     "model": {"op": "residual", "args": {"width": 8, "depth": 2}},
     "constraints": [{"op": "block_mean"}, {"op": "below", "role": "surface"}],
     "train": TRAIN,
+    "search": {"trials": 2, "space": {"train.lr": {"low": 0.001, "high": 0.1}}},
 }
 FULL: dict[str, Any] = {
     "methods": {"net": NET},
@@ -389,8 +390,9 @@ def digests(recipe: Recipe) -> dict[str, dict[str, str]]:
             found[stage] = digest(recipe, stage, source="world")
         elif stage == "reproject":
             found |= {f"{stage} {r}": digest(recipe, stage, role=r) for r in recipe.roles}
-        elif stage in ("train", "infer", "mosaic", "publish"):
-            methods = ["net"] if stage == "train" else list(recipe.methods)
+        elif stage in ("train", "trial", "study", "infer", "mosaic", "publish"):
+            trains = stage in ("train", "trial", "study")
+            methods = ["net"] if trains else list(recipe.methods)
             found |= {f"{stage} {m}": digest(recipe, stage, method=m) for m in methods}
         else:
             found[stage] = digest(recipe, stage)
@@ -401,20 +403,21 @@ ROLES = {"reproject target", "reproject surface"}
 PUBLISHED = {"publish bicubic", "publish net"}
 INFERRED = {"infer bicubic", "infer net"}
 MOSAICS = {"mosaic bicubic", "mosaic net"}
+TRAINED = {"train net", "trial net"}
 READ_BY: list[tuple[dict[str, Any], set[str]]] = [
-    ({"title": "Other"}, {*PUBLISHED, "series", "evaluate"}),
+    ({"title": "Other"}, {*PUBLISHED, "series", "evaluate", "study net"}),
     ({"summary": "Other"}, PUBLISHED),
     (
         {"target": {"long_name": "other"}},
-        {"degrade", *INFERRED, *MOSAICS, *PUBLISHED, "series", "evaluate"},
+        {"degrade", *INFERRED, *MOSAICS, *PUBLISHED, "series", "evaluate", "study net"},
     ),
     (
         {"target": {"vertical_datum": "ellipsoid"}},
-        {*ROLES, "degrade", *INFERRED, *MOSAICS, *PUBLISHED, "series", "evaluate"},
+        {*ROLES, "degrade", *INFERRED, *MOSAICS, *PUBLISHED, "series", "evaluate", "study net"},
     ),
     (
         {"grid": {"block": 64}},
-        {*ROLES, "degrade", "tile", "train net", *INFERRED, *MOSAICS, *PUBLISHED, "evaluate"},
+        {*ROLES, "degrade", "tile", *TRAINED, *INFERRED, *MOSAICS, *PUBLISHED, "evaluate"},
     ),
     ({"roles": {"surface": {"resampling": "cubic"}}}, {"reproject surface", *PUBLISHED}),
     ({"sources": {"world": {"citation": "Other"}}}, PUBLISHED),
@@ -422,18 +425,20 @@ READ_BY: list[tuple[dict[str, Any], set[str]]] = [
         {"coarse": {"degrade": {"args": {"min_valid": 0.9}}}},
         {"degrade", "tile", *PUBLISHED, "series", "evaluate"},
     ),
-    ({"conditions": []}, {"tile", "train net", *INFERRED, *PUBLISHED}),
-    ({"split": {"buffer": 1000}}, {"tile", "train net", *PUBLISHED, "evaluate"}),
+    ({"conditions": []}, {"tile", *TRAINED, *INFERRED, *PUBLISHED}),
+    ({"split": {"buffer": 1000}}, {"tile", *TRAINED, *PUBLISHED, "evaluate"}),
     ({"tiles": {"stride": 1}}, {"tile", *PUBLISHED}),
     (
         {"methods": {"net": {"model": {"args": {"width": 9}}}}},
-        {"train net", "infer net", "publish net"},
+        {*TRAINED, "study net", "infer net", "publish net"},
     ),
+    ({"methods": {"net": {"search": {"trials": 3}}}}, {"study net"}),
+    ({"methods": {"net": {"search": {"seed": 3}}}}, {"trial net", "study net"}),
     ({"methods": {"net": {"train": {"lr": 0.02}}}}, {"train net", "publish net"}),
     ({"methods": {"net": {"constraints": [{"op": "block_mean"}]}}}, {"mosaic net", "publish net"}),
-    ({"methods": {"net": {"conditions": []}}}, {"train net", "infer net", "publish net"}),
+    ({"methods": {"net": {"conditions": []}}}, {*TRAINED, "infer net", "publish net"}),
     ({"infer": {"window": 9}}, {*INFERRED, *PUBLISHED}),
-    ({"infer": {"energy": 0.9}}, {"train net", *INFERRED, *PUBLISHED}),
+    ({"infer": {"energy": 0.9}}, {*TRAINED, *INFERRED, *PUBLISHED}),
     ({"mosaic": {"nodata": -32767}}, PUBLISHED),
     ({"products": ["net", "bicubic"]}, {"series", "evaluate"}),
     ({"publish": {"op": "fronts"}}, {*PUBLISHED, "series"}),
@@ -477,3 +482,29 @@ def test_the_order_of_keys_does_not_matter_and_that_of_constraints_does() -> Non
     assert digest(one, "mosaic", method="net") != digest(other, "mosaic", method="net")
     reordered = Recipe.model_validate(dict(reversed(one.model_dump().items())))
     assert digests(reordered) == digests(one)
+
+
+def test_an_overlay_changes_the_recipe_before_the_run_does(folder: Path) -> None:
+    write(folder / "a.yaml", {"title": "A", "summary": "A", "infer": {"feather": 0}})
+    write(folder / "b.yaml", {"summary": "B", "infer": {"window": 16}})
+    files = [str(folder / name) for name in ("a.yaml", "b.yaml")]
+    config = given(folder, {"recipe": "small", "overlay": files, "set": {"title": "run"}})
+    found = load(config, folder)[1]["small"]
+    assert (found.title, found.summary) == ("run", "B")
+    assert (found.infer.feather, found.infer.window) == (0, 16)
+    one = load(given(folder, {"recipe": "small", "overlay": files[0]}), folder)[1]["small"]
+    assert one.title == "A"
+
+
+def test_an_overlay_that_is_not_there(folder: Path) -> None:
+    told = refusal(folder, given(folder, {"recipe": "small", "overlay": "nowhere/best.yaml"}))
+    assert told.startswith("config: overlay: no nowhere/best.yaml\n")
+    assert "snakemake tune" in told
+
+
+def test_a_fault_in_an_overlay_names_the_file(folder: Path) -> None:
+    write(folder / "best.yaml", {"methods": {"bicubic": {"mdel": {}}}})
+    path = str(folder / "best.yaml")
+    told = refusal(folder, given(folder, {"recipe": "small", "overlay": path}))
+    assert f"small.yaml + {path}: methods.bicubic.mdel: given the unknown key 'mdel'" in told
+    assert "did you mean 'model'" in told

@@ -130,6 +130,18 @@ def test_evaluate_reads_the_fields_of_its_classes() -> None:
     }
 
 
+def test_a_search_is_made_only_when_it_is_asked_for() -> None:
+    search = {"trials": 3, "space": {"train.lr": {"low": 0.001, "high": 0.1}}}
+    recipe = full(methods={"net": {**FULL["methods"]["net"], "search": search}})
+    trials = [f"small/trial/net/{n}/manifest" for n in range(3)]
+    assert dag.sought(recipe) == [*(f"{t}.json" for t in trials), "small/study/net/manifest.json"]
+    assert dag.outputs(recipe) == dag.outputs(full())
+    assert dag.inputs(recipe, "trial", method="net", trial="1") == ["small/tile/manifest"]
+    assert dag.inputs(recipe, "study", method="net") == trials
+    gates = [step.stage for step in dag.gates(recipe, "trial", method="net", trial="1")]
+    assert gates == [*(s.stage for s in dag.gates(recipe, "train", method="net", member="1"))]
+
+
 def test_only_the_conditions_of_a_method_are_read() -> None:
     recipe = full()
     bicubic = dag.inputs(recipe, "infer", method="bicubic", member="0", block="0_0")

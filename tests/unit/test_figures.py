@@ -17,6 +17,8 @@ from nunatak.figures import (
     curves,
     decimate,
     hillshade,
+    history,
+    importances,
     markdown_table,
     overview,
     panels,
@@ -195,6 +197,27 @@ def test_split_map_gives_each_part_its_share(tmp_path: Path) -> None:
     pixels = np.asarray(images(figure)[0].get_array())
     assert (pixels[30:, 20:, 3] == 0).all()
     assert len(np.unique(pixels[..., :3].reshape(-1, 3), axis=0)) == 3
+
+
+def test_the_history_of_a_search_shows_every_trial_and_the_best_so_far(tmp_path: Path) -> None:
+    states = ["complete", "diverged", "pruned", "complete", "complete"]
+    scores = [3.0, np.nan, 4.0, 5.0, 2.0]
+    frame = pd.DataFrame({"trial": range(5), "state": states, "score": scores})
+    figure = history(frame, tmp_path / "history.png", label="Validation RMSE", units="m")
+    lines = {str(line.get_label()): line for line in figure.axes[0].lines}
+    assert set(lines) == {"complete (3)", "pruned (1)", "diverged (1)", "best"}
+    assert_allclose(lines["best"].get_ydata(), [3, 3, 2])
+    assert_allclose(lines["diverged (1)"].get_ydata(), [5])
+    assert figure.axes[0].get_ylabel() == "Validation RMSE (m)"
+    assert is_png(tmp_path / "history.png")
+
+
+def test_importances_are_bars_the_largest_at_the_top() -> None:
+    axes = importances({"b": 0.2, "a": 0.7, "c": 0.1}).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["c", "b", "a"]
+    assert_allclose([bar.get_width() for bar in axes.patches], [0.1, 0.2, 0.7])  # type: ignore[attr-defined]
+    empty = importances({}).axes[0]
+    assert "Too few" in empty.texts[0].get_text()
 
 
 def test_curves_put_training_and_validation_of_one_quantity_together(tmp_path: Path) -> None:

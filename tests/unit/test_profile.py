@@ -86,11 +86,12 @@ def test_what_is_written(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         **general,
         "default-resources": {"slurm_partition": "'all'", "slurm_account": "'lab'"},
         "set-resources": {
-            "train": {
+            rule: {
                 "slurm_partition": "'gpu'",
                 "gres": "'gpu:1'",
                 "slurm_extra": "'--signal=TERM@120'",
             }
+            for rule in ("train", "trial")
         },
     }
     assert found["executor"] == "slurm"
@@ -120,6 +121,12 @@ def test_a_training_gets_a_process_for_each_gpu_and_its_memory(
     train = Site("main", None, "gpu", gres, gpu_infer=True).settings()["set-resources"]["train"]
     assert {key: train.get(key) for key in ("processes", "mem_mb") if key in train} == asked
     assert training(1) == memory("train", None)
+
+
+def test_a_trial_gets_one_gpu() -> None:
+    rules = Site("main", None, "gpu", "gpu:a100:4").settings()["set-resources"]
+    assert rules["trial"] == {**rules["trial"], "gres": "'gpu:a100:1'"}
+    assert "processes" not in rules["trial"]
 
 
 def test_a_profile_of_ones_own_is_kept(

@@ -16,12 +16,12 @@ SRC = Path(__file__).resolve().parents[2] / "src" / "nunatak"
 RULES = SRC.parents[1] / "workflow" / "rules"
 MODULES = sorted(SRC.rglob("*.py"))
 LAYERS = [
-    {"ahead", "errors", "life", "units"},
+    {"ahead", "dotted", "errors", "life", "units"},
     {"grid", "ladder", "registry", "provenance", "validation"},
     {"content", "costs", "tracking", "usage"},
     {"source", "store"},
     {"scene"},
-    {"recipe", "consistency"},
+    {"recipe", "consistency", "search"},
     {
         "products",
         "config",
@@ -83,6 +83,15 @@ def test_only_learning_imports_torch_and_nothing_imports_snakemake() -> None:
         assert "snakemake" not in roots, path
         allowed = part(path) == "learn" or path.name in {"train.py", "infer.py"}
         assert allowed or "torch" not in roots, path
+
+
+def test_only_searches_import_optuna() -> None:
+    importing = {path for path in MODULES if any(n.startswith("optuna") for n in imported(path))}
+    assert importing == {SRC / "learn" / "study.py", SRC / "stages" / "study.py"}
+    assert {p.name for p in MODULES if "nunatak.learn.study" in imported(p)} == {
+        "study.py",
+        "trial.py",
+    }
 
 
 def test_no_recipe_is_named_in_code_or_rules() -> None:

@@ -64,10 +64,21 @@ wildcard_constraints:
     method="[A-Za-z][A-Za-z0-9_]*",
     member="[0-9]+",
     block="[0-9]+_[0-9]+",
+    trial="[0-9]+",
+
+
+def searches(wildcards):
+    """Every trial of every search, and what they come to: made when it is asked for."""
+    found = [path for recipe in RECIPES.values() for path in dag.sought(recipe)]
+    if not found:
+        raise WorkflowError(
+            "no method of this configuration has a section search: see docs/how-to/tune.md"
+        )
+    return [f"{RESULTS}/{path}" for path in found]
 
 
 def everything():
-    """Every manifest of every stage: a lost one is made again."""
+    """Every manifest of every stage but searches: a lost one is made again."""
     found = {path for recipe in RECIPES.values() for path in dag.outputs(recipe)}
     return [f"{RESULTS}/{path}" for path in sorted(found)]
 
@@ -140,12 +151,19 @@ def train_launcher(wildcards, resources, threads):
 
 def train_options(wildcards, resources):
     """Options of a training that do not change what it learns."""
-    names = ("processes", "micro_batch", "checkpoint_every")
-    given = {name: resources.get(name) for name in names}
-    given["launcher"] = "srun" if resources.get("mpi") else None
-    return "".join(
-        f" --{name.replace('_', '-')} {value}" for name, value in given.items() if value
-    )
+    launcher = " --launcher srun" if resources.get("mpi") else ""
+    return options(resources, "processes", "micro_batch", "checkpoint_every") + launcher
+
+
+def trial_options(wildcards, resources):
+    """The same of a trial, which is one process."""
+    return options(resources, "micro_batch", "checkpoint_every")
+
+
+def options(resources, *names):
+    """Resources as options of a command, as far as they are given."""
+    given = {name.replace("_", "-"): resources.get(name) for name in names}
+    return "".join(f" --{name} {value}" for name, value in given.items() if value)
 
 
 def crew_options(wildcards, resources, threads):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from nunatak.recipe import Recipe
 from nunatak.scene import FOLDER
 
 _STORES = ("reproject/*", "degrade/*", "infer/*/*", "mosaic/*")
+_FOLDED = ("train/*/*", "trial/*/*", "study/*")
 _PUBLISHED = ("{}.tif", ".kept/{}.tif", "{}.provenance.json", "{}.provenance.trace")
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 _BLOCK = re.compile("[0-9]+_[0-9]+")
@@ -41,7 +42,7 @@ class Waste:
     paths: tuple[Path, ...]
 
 
-def find(root: Path, recipes: Mapping[str, Recipe]) -> list[Waste]:
+def find(root: Path, recipes: Mapping[str, Recipe], needed: Collection[Path] = ()) -> list[Waste]:
     """Find what no recipe asks for; whatever is not known to be nunatak's is left out.
 
     Parameters
@@ -50,6 +51,8 @@ def find(root: Path, recipes: Mapping[str, Recipe]) -> list[Waste]:
         The results root.
     recipes
         The configured recipes by name.
+    needed
+        Files that the configuration reads: whatever holds one is left out.
     """
     found = [*_runs(root, recipes), *_downloads(root, recipes)]
     for recipe in recipes.values():
@@ -60,13 +63,14 @@ def find(root: Path, recipes: Mapping[str, Recipe]) -> list[Waste]:
         for folder in (root / "download", *(root / name for name in ("benchmarks", *recipes)))
         for path in _leftovers(folder, taken, deep=folder.name != "download")
     ]
-    return [kept for waste in found if (kept := _within(root, waste)).paths]
+    return [kept for waste in found if (kept := _within(root, waste, needed)).paths]
 
 
-def _within(root: Path, waste: Waste) -> Waste:
-    """What of it is there, and does not lie elsewhere behind a symbolic link."""
-    whole = root.resolve()
-    paths = (path for path in waste.paths if path.exists())
+def _within(root: Path, waste: Waste, needed: Collection[Path]) -> Waste:
+    """What of it is there, is not needed, and does not lie elsewhere behind a symbolic link."""
+    whole, read = root.resolve(), [path.resolve() for path in needed]
+    paths = [path for path in waste.paths if path.exists()]
+    paths = [p for p in paths if not any(n.is_relative_to(p.resolve()) for n in read)]
     return Waste(waste.name, tuple(p for p in paths if p.resolve() == whole / p.relative_to(root)))
 
 
@@ -94,11 +98,12 @@ def _downloads(root: Path, recipes: Mapping[str, Recipe]) -> Iterator[Waste]:
 
 
 def _products(root: Path, recipe: Recipe) -> Iterator[Waste]:
-    """Whole products, scans and trainings, with everything beside them."""
+    """Whole products, scans, trainings and searches, with everything beside them."""
     wanted = {product(step) for step in dag.steps(recipe)}
     folder = root / recipe.name
     stores = [path.with_suffix("") for s in _STORES for path in folder.glob(f"{s}.zarr")]
-    found = {str(path.relative_to(root)) for path in (*stores, *folder.glob("train/*/*"))}
+    folders = [path for s in _FOLDED for path in folder.glob(s)]
+    found = {str(path.relative_to(root)) for path in (*stores, *folders)}
     found |= {product(f.step) for f in steps(root) if f.step.run == recipe.name}
     for name in sorted(found - wanted):
         parts = name.removeprefix(f"{recipe.name}/").split("/")
@@ -160,8 +165,14 @@ def remove(root: Path, found: Iterable[Waste]) -> None:
                 (root / parent).rmdir()
 
 
-def collect(root: Path, recipes: Mapping[str, Recipe], *, delete: bool = False) -> Iterator[str]:
-    """Find what no recipe asks for, and remove it if asked to.
+def collect(
+    root: Path,
+    recipes: Mapping[str, Recipe],
+    needed: Collection[Path] = (),
+    *,
+    delete: bool = False,
+) -> Iterator[str]:
+    """Find what no recipe asks for, and remove it if asked to; the parameters are as of `find`.
 
     Yields
     ------
@@ -174,7 +185,7 @@ def collect(root: Path, recipes: Mapping[str, Recipe], *, delete: bool = False) 
         If a run holds a tree that is to be changed.
     """
     with held(root) if delete else nullcontext():
-        found = find(root, recipes)
+        found = find(root, recipes, needed)
         bytes_ = sizes(found)
         for waste, size in zip(found, bytes_, strict=True):
             yield f"{decimal(size):>9}  {waste.name}"

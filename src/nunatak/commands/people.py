@@ -91,7 +91,8 @@ def gc(
     from nunatak.commands.tree import configured
 
     settings, recipes = configured(configfile)
-    for line in collect(Path(settings.results), recipes, delete=delete):
+    needed = [path for run in settings.runs for path in run.overlays]
+    for line in collect(Path(settings.results), recipes, needed, delete=delete):
         typer.echo(line)
 
 

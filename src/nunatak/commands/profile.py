@@ -32,7 +32,7 @@ class Site:
         Of every job.
     gpu_partition, gres
         Of jobs that train; gres as SLURM writes it, ``gpu:1`` or ``gpu:a100:2``. A training runs
-        one process on each GPU.
+        one process on each GPU, a trial of a search on one.
     gpu_infer
         Whether jobs that infer use a GPU too.
     """
@@ -49,6 +49,7 @@ class Site:
         gres = self.gres or ("gpu:1" if self.gpu_partition else None)
         gpu = {"slurm_partition": self.gpu_partition, "gres": gres}
         rules = {"train": {**gpu, "slurm_extra": _SIGNAL}}
+        rules["trial"] = {**rules["train"], "gres": _single(gres)}
         if self.gpu_infer:
             # All steps of a group are one submission: to one partition.
             rules |= {"infer": gpu, "mosaic": {"slurm_partition": self.gpu_partition}}
@@ -64,6 +65,14 @@ def _processes(gres: str) -> dict[str, Any]:
     if name != "gpu" or count == 1:
         return {}
     return {"processes": count, "mem_mb": f"{training(count)} * attempt"}
+
+
+def _single(gres: str | None) -> str | None:
+    """One of a generic resource that is asked for."""
+    if not gres:
+        return None
+    name, kind, _ = _parsed(gres)
+    return ":".join(filter(None, (name, kind, "1")))
 
 
 def _literal(values: Mapping[str, str | None]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from nunatak import settle
 from nunatak.commands.logs import STATES, TIME, Job, groups, jobs, lines
 from nunatak.commands.tree import product, which
+from nunatak.dag import SOUGHT
 from nunatak.recipe import Recipe
 from nunatak.tracking.reconcile import Finding
 from nunatak.tracking.steps import STAGES
@@ -51,16 +52,21 @@ class Status:
 
     def lines(self) -> Iterator[str]:
         """What must and may run in words, block by block as far as that is short."""
-        if not self.findings:
-            yield f"everything is done: {sum(self.steps.values())} steps"
-            return
+        found = [f for f in self.findings if f.step.stage not in SOUGHT]
+        if not found:
+            count = sum(n for stage, n in self.steps.items() if stage not in SOUGHT)
+            yield f"everything is done: {count} steps"
         for stage in self.steps:
-            yield from _few(_told(f for f in self.findings if f.step.stage == stage and f.reason))
-        follow = [f for f in self.findings if not f.reason]
+            yield from _few(_told(f for f in found if f.step.stage == stage and f.reason))
+        follow = [f for f in found if not f.reason]
         if follow:
             yield "then may follow, where what these make comes out different:"
         for stage in self.steps:
             yield from _few(_told(f for f in follow if f.step.stage == stage), "  ")
+        sought = [f for f in self.findings if f.step.stage in SOUGHT]
+        if sought:
+            yield "when asked, by `snakemake tune`:"
+            yield from _few(_counted(sought), "  ")
 
     def table(self) -> Iterator[tuple[str, int, int, int, int]]:
         """Of each stage: its name, its steps, and how many are done, must run and may follow."""
@@ -114,6 +120,15 @@ def _told(findings: Iterable[Finding]) -> list[str]:
         f"{name}{f' {which(blocks)}' if blocks else ''}{f': {reason}' if reason else ''}"
         for (name, reason), blocks in groups.items()
     ]
+
+
+def _counted(findings: Iterable[Finding]) -> list[str]:
+    """Steps of searches by method and reason: how many of each."""
+    found = Counter(
+        (f.step.run, f.step.stage, f.step.names["method"], f.reason or "may follow")
+        for f in findings
+    )
+    return [f"{run}/{s}/{m}: {n}, {reason}" for (run, s, m, reason), n in found.items()]
 
 
 def _few(lines: list[str], indent: str = "") -> Iterator[str]:

@@ -11,6 +11,7 @@ from nunatak.figures.fronts import Shown, front_map, scene_panels
 from nunatak.figures.maps import overview, panels, split_map
 from nunatak.figures.relief import decimate, hillshade
 from nunatak.figures.scenes import calendar, marks
+from nunatak.figures.search import history, importances
 from nunatak.figures.series import front_series
 from nunatak.figures.table import markdown_table
 
@@ -23,6 +24,8 @@ __all__ = [
     "front_map",
     "front_series",
     "hillshade",
+    "history",
+    "importances",
     "markdown_table",
     "marks",
     "overview",

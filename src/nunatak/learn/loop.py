@@ -7,12 +7,12 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from nunatak.errors import DataError
+from nunatak.errors import DataError, DivergedError
 from nunatak.learn.checkpoint import Checkpoint, save
 from nunatak.learn.dataset import Tiles, prefetch, training, validation
 from nunatak.learn.parallel import share
@@ -47,7 +47,7 @@ class Stop:
         self._asked = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Stop:
+    def __enter__(self) -> Self:
         # Python allows handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
             self._before = {s: signal.signal(s, self._ask) for s in _SIGNALS}
@@ -91,6 +91,10 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=blend)
 
 
+def _unheard(samples: int, score: float) -> None:
+    """Nobody is told."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What a training has that does not change while it lasts.
@@ -107,6 +111,8 @@ class Run:
         Where best.pt, last.pt and loss.csv are written, by the first process.
     checkpoint_every
         Seconds between checkpoints, besides those at validations.
+    report
+        Told the samples seen and the score at each validation, before its checkpoint.
     """
 
     task: Supervised
@@ -116,6 +122,7 @@ class Run:
     seed: int
     folder: Path
     checkpoint_every: float = math.inf
+    report: Callable[[int, float], None] = _unheard
 
     @property
     def fabric(self) -> Fabric:
@@ -195,7 +202,7 @@ def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
     ------
     ConfigError
         If the processes do not divide the batch.
-    DataError
+    DivergedError
         If a loss or the validation is not finite.
     """
     task, train, fabric = run.task, run.train, run.fabric
@@ -226,6 +233,7 @@ def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
             ):
                 score = validated(run, judged)
                 _require_finite({column: score}, seen, run.folder)
+                run.report(seen, score)
                 speed = (seen - since) / (time.monotonic() - started)
                 _log.info("%d samples: %s %.4g, %.1f samples/s", seen, task.score, score, speed)
             row = {f"train_{name}": value for name, value in terms.items()}
@@ -292,7 +300,7 @@ def _require_finite(terms: Mapping[str, float], samples_seen: int, folder: Path)
     if all(math.isfinite(value) for value in terms.values()):
         return
     last = folder / "last.pt"
-    raise DataError(
+    raise DivergedError(
         f"training is not finite after {samples_seen} samples: "
         + ", ".join(f"{name} {value:g}" for name, value in terms.items()),
         "finite losses",

@@ -131,8 +131,9 @@ def provenance(results: Results, method: str) -> dict[str, Any]:
 
 def _followed(results: Results, method: str) -> dict[str, Any]:
     """What of the recipe the product follows from: not the other methods, nor how it is judged."""
-    judged = {"sources", "products", "picks", "evaluate"}
-    recipe = results.recipe.model_dump(mode="json", exclude=judged)
+    judged = dict.fromkeys(("sources", "products", "picks", "evaluate"), True)
+    searches = {"__all__": {"search": True}}
+    recipe = results.recipe.model_dump(mode="json", exclude={**judged, "methods": searches})
     return {**recipe, "methods": {method: recipe["methods"][method]}}
 
 

@@ -8,24 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from lightning_fabric import Fabric
 
 from nunatak.errors import ConfigError
 from nunatak.figures import curves
-from nunatak.learn.checkpoint import Checkpoint, build, digest_state, load, reach, save
-from nunatak.learn.dataset import Chunks, Tiles
-from nunatak.learn.inputs import Statistics
+from nunatak.learn.checkpoint import Checkpoint, digest_state, load, reach, save
 from nunatak.learn.loop import Run, Stop, fit, over
-from nunatak.learn.parallel import joined
-from nunatak.learn.spec import Network
+from nunatak.learn.prepare import prepare
 from nunatak.learn.spread import Spread
-from nunatak.learn.tasks import Setup
-from nunatak.ops.split import TRAIN, VALIDATION
 from nunatak.products import Results
-from nunatak.provenance import digest_json, read_json
-from nunatak.recipe import Recipe
-from nunatak.registry import LEAKY, TASKS
+from nunatak.provenance import digest_json
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +70,7 @@ def train(
     if spec is not None and spec.freeze:
         return _frozen(results, method, member, spec.freeze[member])
     with Stop(stop_after) as stop:
-        run, state = _prepare(results, method, member, key, spread)
+        run, state = prepare(results, method, member, key, spread, results.train(method, member))
         state = fit(run, state, stop)
     who = {"method": method, "member": member, "samples": state.samples_seen}
     if not over(state, run.train):
@@ -127,88 +118,6 @@ def _frozen(results: Results, method: str, member: int, wanted: str) -> dict[str
     curves(pd.read_csv(path.with_name("loss.csv")), path.with_name("loss.png"))
     _left(results, path.parent)
     return {**manifest, "frozen": True}
-
-
-def _prepare(
-    results: Results, method: str, member: int, key: str, spread: Spread
-) -> tuple[Run, Checkpoint]:
-    """Join the processes, open the tiles, build and check the network, find where to start."""
-    recipe, folder = results.recipe, results.train(method, member)
-    spec = recipe.methods[method].train
-    if spec is None:
-        raise ConfigError(f"method {method!r} needs no training", "a method with a section train")
-    fabric = joined(spread, spec.precision)
-    chunks, seed = Chunks(), spec.seed + member
-    tiles, checks = (Tiles.open(results, method, s, chunks) for s in (TRAIN, VALIDATION))
-    torch.manual_seed(seed)
-    statistics = Statistics.read(results.tiled("statistics.json"))
-    network = build(results, method, statistics).to(fabric.device)
-    _check(results, network)
-    side = recipe.tiles.size * recipe.grid.scale
-    setup = Setup(
-        *(fabric, network, spec.losses, spec.lr, spec.clip, side, spec.batch), spread.micro_batch
-    )
-    task = TASKS.call(spec.task.op, spec.task.args, setup)
-    run = Run(task, spec, tiles, checks, seed, folder, spread.checkpoint_every)
-    origin = replace(_origin(results, method, member, key), score=task.score)
-    return run, _agreed(fabric, results, origin)
-
-
-def _agreed(fabric: Fabric, results: Results, origin: Checkpoint) -> Checkpoint:
-    """Where the first process finds that the training starts."""
-    return fabric.broadcast(_start(results, origin) if fabric.is_global_zero else origin)
-
-
-def _check(results: Results, network: Network) -> None:
-    """Refuse a network that sees across the buffer, or that eats more than the tiles' context."""
-    recipe = results.recipe
-    if network.margin > recipe.tiles.context:
-        raise ConfigError(
-            f"tiles.context is {recipe.tiles.context} coarse cells",
-            f"at least {network.margin}, which the network eats on each side",
-            f"set tiles.context to {network.margin} or more",
-        )
-    _compare(recipe, reach(results, network))
-
-
-def _compare(recipe: Recipe, cells: int) -> None:
-    metres, buffer = cells * recipe.coarse_resolution, recipe.split.buffer
-    if metres > buffer and recipe.split.by.op not in LEAKY:
-        raise ConfigError(
-            f"the network's receptive field reaches {metres:g} m ({cells} coarse cells), but"
-            f" split.buffer is {buffer:g} m",
-            "a buffer at least as wide, so that training does not see validation or test",
-            f"set split.buffer to {metres:g} or more, or use a shallower model",
-        )
-
-
-def _origin(results: Results, method: str, member: int, key: str) -> Checkpoint:
-    """The checkpoint before the first step."""
-    return Checkpoint(
-        key=key,
-        method=method,
-        member=member,
-        recipe=results.recipe.model_dump(mode="json"),
-        statistics=read_json(results.tiled("statistics.json")),
-        tiles=results.seen(method),
-    )
-
-
-def _start(results: Results, origin: Checkpoint) -> Checkpoint:
-    """Go on with the last checkpoint if it is of the same key and tiles; else clear the folder."""
-    folder = results.train(origin.method, origin.member)
-    folder.mkdir(parents=True, exist_ok=True)
-    last = folder / "last.pt"
-    if last.exists():
-        found = load(last)
-        same = ("key", "statistics", "tiles")
-        if all(getattr(found, name) == getattr(origin, name) for name in same):
-            _log.info("going on after %d samples", found.samples_seen)
-            return found
-        _log.info("%s was trained for another recipe or on other tiles: starting anew", last)
-    for name in ("last.pt", "best.pt", "loss.csv", "loss.png"):
-        (folder / name).unlink(missing_ok=True)
-    return origin
 
 
 def _finish(results: Results, run: Run, samples: int) -> Checkpoint:

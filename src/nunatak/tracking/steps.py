@@ -9,6 +9,7 @@ from typing import Any
 
 from nunatak import registry
 from nunatak.provenance import digest_json
+from nunatak.tracking.ranged import ranged, trials, unsearched
 
 _SOURCE = ("reader", "variables", "crs", "vertical_datum")
 
@@ -18,17 +19,18 @@ def _of(source: str) -> list[str]:
     return [f"sources.{{{source}}}.{key}" for key in _SOURCE]
 
 
+# What a training follows from besides its model and its own values.
+_LEARNT = (
+    *("grid", "conditions", "tiles.size", "tiles.context", "split.buffer", "infer.energy"),
+    *("methods.{method}.conditions", "methods.{method}.layers", "target.classes", "target.lines"),
+)
 READS: dict[str, tuple[str, ...]] = {
     "download": ("sources.{source}.files", "sources.{source}.auth"),
     "scan": ("used.{source}", *_of("source")),
     "reproject": ("grid", "target.vertical_datum", "roles.{role}", *_of("source"), *_of("geoid")),
     "degrade": ("grid", "coarse", "target"),
     "tile": ("grid", "scenes", "coarse", "conditions", "split", "tiles", "target.variable"),
-    "train": (
-        *("grid", "conditions", "tiles.size", "tiles.context", "split.buffer", "infer.energy"),
-        *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.layers"),
-        *("methods.{method}.train", "target.classes", "target.lines"),
-    ),
+    "train": (*_LEARNT, "methods.{method}.model", "methods.{method}.train"),
     "infer": (
         *("grid", "target", "infer", "conditions"),
         *("methods.{method}.model", "methods.{method}.conditions", "methods.{method}.layers"),
@@ -46,6 +48,8 @@ READS: dict[str, tuple[str, ...]] = {
         *("title", "grid", "scenes", "target", "coarse", "products", "split", "picks", "evaluate"),
         *_of("picks"),
     ),
+    "trial": (*_LEARNT, "ranged.{method}"),
+    "study": ("title", "target", "ranged.{method}", "trials.{method}"),
 }
 STAGES = tuple(READS)
 
@@ -61,6 +65,8 @@ PATHS = {
     "publish": "{run}/publish/{method}.provenance",
     "series": "{run}/series/manifest",
     "evaluate": "{run}/evaluate/manifest",
+    "trial": "{run}/trial/{method}/{trial}/manifest",
+    "study": "{run}/study/{method}/manifest",
 }
 
 _OPERATIONS = {
@@ -89,7 +95,8 @@ class Step:
     run
         Name of the run in results.
     names
-        ``source``, ``role``, ``method``, ``member`` and ``block``, as far as the stage has them.
+        ``source``, ``role``, ``method``, ``member``, ``block`` and ``trial``, as far as the stage
+        has them.
     """
 
     stage: str
@@ -117,7 +124,8 @@ class Step:
         named = {"source": role.get("source"), "geoid": role.get("geoid"), "picks": picks}
         named |= self.names
         paths = [path.format(**{"method": None, **named}) for path in READS[self.stage]]
-        known = {**recipe, "used": used(recipe)}
+        known = {**recipe, "used": used(recipe), "methods": unsearched(recipe["methods"])}
+        known |= {"ranged": ranged(recipe), "trials": trials(recipe)}
         return {path: _at(known, path) for path in self._frozen(recipe) or paths}
 
     def _frozen(self, recipe: Mapping[str, Any]) -> list[str]:
