@@ -17,7 +17,8 @@ def test_every_registered_name_resolves_to_something_callable(kind: Registry) ->
 
 def test_a_wrong_name_lists_the_right_ones() -> None:
     with pytest.raises(
-        ConfigError, match=r"unknown degrade 'blockmean'(.|\n)*block_mean, identity, pair(.|\n)*did you mean"
+        ConfigError,
+        match=r"unknown degrade 'blockmean'(.|\n)*block_mean, identity, pair(.|\n)*did you mean",
     ):
         DEGRADE.resolve("blockmean")
 
