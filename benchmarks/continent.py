@@ -21,7 +21,7 @@ import yaml
 from pretended import BLOCK, RESOLUTION, ROOT, Pretended
 from tracking import Figures, plain, print_table, timed
 
-from nunatak.config import load
+from nunatak.albums import load
 from nunatak.recipe import Recipe
 
 ROWS, COLS, MEMBERS = 18_000, 22_000, 5

@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 
 from nunatak import dag, jobs, settle
-from nunatak.config import load, save
+from nunatak.albums import load
+from nunatak.config import save
 from nunatak.content import Manifest
 from nunatak.grid import Block, Window
 from nunatak.products import Results

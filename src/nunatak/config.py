@@ -10,13 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from nunatak import registry
 from nunatak.errors import ConfigError
 from nunatak.provenance import write_text
 from nunatak.recipe import Recipe
 from nunatak.source import Model, Name, Source
 from nunatak.sources.catalogue import load_sources, local_paths, read_yaml
-from nunatak.sources.raster import Album
 from nunatak.validation import explain
 
 _PATH = re.compile(r"[\w./][\w./+@=-]*")
@@ -78,7 +76,7 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Recipe]]:
-    """Parse and check a configuration and all that it names.
+    """Parse and check a configuration and all that it names, but for scenes (`nunatak.albums`).
 
     Parameters
     ----------
@@ -110,40 +108,8 @@ def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Rec
                 f"config: two runs are called {recipe.name!r}", "names that differ", "set name:"
             )
         _refuse_missing(recipe, Path(parsed.data))
-        recipe = with_scenes(recipe, Path(parsed.results), Path(parsed.data))
         recipes[recipe.name] = recipe
-        recipes |= {part.name: part for part in map(recipe.of, recipe.places)}
     return parsed, recipes
-
-
-def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
-    """A recipe that knows its scenes, if it is one of scenes.
-
-    Raises
-    ------
-    ConfigError
-        If what is to be mapped is in none of them, or they do not suit the scale.
-    """
-    if recipe.scenes is None:
-        return recipe
-    key = recipe.scenes.source
-    source = recipe.sources[key]
-    path = local_paths(source, key, results / "download" / key, data)[0]
-    album: Album = registry.READERS.call(source.reader.op, source.reader.args, path, source)
-    found = album.scenes()
-    groups = {scene.group for scene in found.values()}
-    asked = {*recipe.scenes.mapped, *([recipe.series.group] if recipe.series else [])}
-    if unknown := sorted(asked - groups):
-        raise ConfigError(
-            f"{recipe.name}: no scene of {', '.join(unknown)} in {key}",
-            f"one of {', '.join(sorted(groups))}",
-            "correct scenes.mapped and series.group",
-        )
-    scenes = recipe.scenes.model_copy(update={"found": found})
-    recipe = recipe.model_copy(update={"scenes": scenes})
-    for place in recipe.places:
-        recipe.of(place).layout  # noqa: B018
-    return recipe
 
 
 def load_recipe(run: Run, folder: Path, sources: Mapping[str, Any]) -> Recipe:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from nunatak.errors import NunatakError
+<<<<<<< HEAD
 from nunatak.registry import (
     AS_IS,
     FIELD_READERS,
@@ -17,6 +18,9 @@ from nunatak.registry import (
     TASKS,
     Registry,
 )
+=======
+from nunatak.registry import ALBUMS, AS_IS, FIELD_READERS, SCENE_READERS
+>>>>>>> 79ad8df3fd7657ebee6aa937ad70396603a961c9
 from nunatak.source import Elevation
 
 if TYPE_CHECKING:
@@ -72,9 +76,20 @@ def _placeless(recipe: Recipe) -> Iterator[str]:
         if recipe.series:
             yield "series: expected a section scenes, whose dates it follows"
     elif not recipe.scene:
+        yield from _albumless(recipe)
         told = [key for key, value in {**given, "shape": grid.shape}.items() if value is not None]
         if told:
             yield f"grid: {', '.join(told)} given; each scene brings its own: remove it"
+
+
+def _albumless(recipe: Recipe) -> Iterator[str]:
+    """A source of scenes that holds none, or that no role reads."""
+    key = recipe.scenes.source if recipe.scenes else ""
+    if key in recipe.sources and recipe.sources[key].reader.op not in ALBUMS:
+        readers = " or ".join(sorted(ALBUMS))
+        yield f"scenes.source {key!r} holds no scenes: expected one with the reader {readers}"
+    if key not in {role.source for role in recipe.roles.values()}:
+        yield f"scenes.source {key!r} is read by no role: name it in roles.target"
 
 
 def _layered(recipe: Recipe) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from nunatak.grid import Block
 from nunatak.recipe import Recipe
-from nunatak.registry import AS_IS, NEIGHBOUR_READERS
+from nunatak.registry import ALBUMS, AS_IS, NEIGHBOUR_READERS
 from nunatak.tracking.steps import Step
 
 _Named = tuple[str, dict[str, str]]
@@ -41,6 +41,16 @@ def mapped(recipe: Recipe) -> list[str]:
 
 def _downloads(sources: Iterable[str]) -> list[str]:
     return [f"download/{source}" for source in sources]
+
+
+def _origins(recipe: Recipe) -> list[str]:
+    """What tells where a product is from: its downloads, and the scan of a source of scenes."""
+    albums = [key for key in recipe.sources if recipe.sources[key].reader.op in ALBUMS]
+    told = sorted(albums) if recipe.scene else []
+    return [
+        *_downloads(sorted(recipe.sources.keys() - told)),
+        *(f"{recipe.family}/scan/{source}" for source in told),
+    ]
 
 
 def _gridded(recipe: Recipe) -> list[str]:
@@ -122,7 +132,7 @@ def _publish(recipe: Recipe, *, method: str) -> list[str]:
         *_blocks(recipe, f"mosaic/{method}"),
         *_trained(recipe, method),
         _tiled(recipe),
-        *_downloads(sorted(recipe.sources)),
+        *_origins(recipe),
     ]
 
 

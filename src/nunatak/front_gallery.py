@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +42,20 @@ def panels(scenes: Sequence[Results], method: str, path: Path) -> None:
     figures.scene_panels(chosen, path, title=f"{scenes[0].recipe.title}: {method}")
 
 
+def comparable(scenes: Sequence[Results]) -> list[Results]:
+    """The scenes of the commonest CRS; if none has one, those of the commonest shape."""
+    located = [scene for scene in scenes if scene.recipe.acquisition.crs]
+    chosen = located or list(scenes)
+    frames = [_frame(scene) for scene in chosen]
+    common = Counter(frames).most_common(1)[0][0]
+    return [scene for scene, frame in zip(chosen, frames, strict=True) if frame == common]
+
+
+def _frame(scene: Results) -> object:
+    acquired = scene.recipe.acquisition
+    return acquired.crs or acquired.shape
+
+
 def fronts(
     scenes: Sequence[Results],
     found: Sequence[DatedFront],
@@ -49,7 +64,12 @@ def fronts(
     centre: NDArray[np.float64] | None = None,
     title: str = "",
 ) -> None:
-    """Fronts coloured by date over the last of some scenes of one place."""
-    last = max(scenes, key=lambda scene: scene.recipe.acquisition.date)
-    drawn = [(front.date, front.lines) for front in found]
+    """Fronts coloured by date over the last of some scenes of one place.
+
+    Those whose coordinates do not compare with most others' are left out.
+    """
+    kept = comparable(scenes)
+    names = {scene.recipe.scene for scene in kept}
+    last = max(kept, key=lambda scene: scene.recipe.acquisition.date)
+    drawn = [(front.date, front.lines) for front in found if front.scene in names]
     figures.front_map(shown(last), drawn, path, centre=centre, title=title)

@@ -34,7 +34,7 @@ LAYERS = [
         "scores",
         "resources",
     },
-    {"crew", "fronts", "geopackage", "learn", "gallery", "published", "statistics"},
+    {"albums", "crew", "fronts", "geopackage", "learn", "gallery", "published", "statistics"},
     {"front_gallery"},
     {"front_scores"},
     {"stages"},

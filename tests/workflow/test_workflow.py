@@ -17,8 +17,9 @@ import rasterio
 import yaml
 
 from nunatak import dag
+from nunatak.albums import load
 from nunatak.commands.profile import Site, write
-from nunatak.config import load, merge
+from nunatak.config import merge
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY: dict[str, Any] = {

@@ -10,7 +10,8 @@ ASKED = (
 )
 
 from nunatak import dag
-from nunatak.config import load, save
+from nunatak.albums import load
+from nunatak.config import save
 from nunatak.errors import NunatakError
 from nunatak.resources import cores, memory, minutes
 from nunatak.settle import Settled

@@ -28,7 +28,7 @@ class Row:
     Parameters
     ----------
     run, stage
-        Which. Downloads are of all runs.
+        Which. Downloads are of all runs; what a run does for each of its scenes is one row.
     steps
         Steps that are made, or that a job tried to make.
     jobs
@@ -86,7 +86,7 @@ def costs(recipes: Mapping[str, Recipe], root: Path) -> list[Row]:
     """
     found: dict[tuple[str, str], dict[str, Step]] = {}
     for step in settle.steps(recipes.values()):
-        run = SHARED if step.path.startswith(f"{step.stage}/") else step.run
+        run = SHARED if step.path.startswith(f"{step.stage}/") else step.run.partition("/")[0]
         found.setdefault((run, step.stage), {})[step.path] = step
     order = sorted(found, key=lambda key: (key[0] != SHARED, key[0], STAGES.index(key[1])))
     rows = [_row(root, run, stage, found[run, stage].values()) for run, stage in order]
@@ -95,14 +95,16 @@ def costs(recipes: Mapping[str, Recipe], root: Path) -> list[Row]:
 
 def _row(root: Path, run: str, stage: str, steps: Iterable[Step]) -> Row:
     written = count = unknown = 0
+    folders: set[Path] = set()
     attempts: list[records.Attempt] = []
     for step in steps:
+        folders.add(root / stage if run == SHARED else root / step.run / stage)
         mine, trace = records.read(records.path(root, step.name)), read_trace(root, step.path)
         attempts += mine
         count += bool(mine or trace)
         unknown += not mine and trace is not None
         written += sum(file["bytes"] for file in trace.files.values()) if trace else 0
-    folder = root / stage if run == SHARED else root / run / stage
+    seen: set[tuple[int, int]] = set()
     return Row(
         run,
         stage,
@@ -113,7 +115,7 @@ def _row(root: Path, run: str, stage: str, steps: Iterable[Step]) -> Row:
         sum(each.gpu_seconds for each in attempts) / _HOUR,
         max((each.peak for each in attempts), default=0.0),
         written,
-        size(folder, set()) if folder.exists() else 0,
+        sum(size(folder, seen) for folder in sorted(folders) if folder.exists()),
         unknown,
     )
 

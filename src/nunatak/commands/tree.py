@@ -9,7 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from nunatak.config import Config, load
+from nunatak.albums import load
+from nunatak.config import Config
 from nunatak.errors import StoreError
 from nunatak.recipe import Recipe
 from nunatak.scene import FOLDER

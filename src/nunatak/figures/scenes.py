@@ -54,17 +54,19 @@ def marks(frame: pd.DataFrame, path: Path | None = None, *, title: str = "") -> 
     frame
         Columns ``date``, ``method``, ``units``, ``mde`` and, if any method tells zones,
         ``mean_iou``; one row a scene and method. A scene without a predicted front has an ``mde``
-        of NaN and is marked at the bottom.
+        of NaN and is marked at the bottom. Beside distances in metres, those in cells are left out.
     path
         File to write.
     title
         Heading of the figure.
     """
     columns = {"mde": "Mean distance of fronts", "mean_iou": "Mean IoU of zones"}
+    units = "m" if (frame["units"] == "m").any() else "cells"
     kept = [name for name in columns if name in frame and frame[name].notna().any()] or ["mde"]
     figure = figure_of(8, 0.6 + 2.4 * len(kept), title, "constrained")
     for axes, name in zip(figure.subplots(len(kept), 1, squeeze=False)[:, 0], kept, strict=True):
-        for colour, (method, part) in zip(COLOURS, frame.groupby("method"), strict=False):
+        shown = frame[frame["units"] == units] if name == "mde" else frame
+        for colour, (method, part) in zip(COLOURS, shown.groupby("method"), strict=False):
             dates, values = pd.to_datetime(part["date"]).to_numpy(), part[name].to_numpy(float)
             if np.isnan(values).all() and name != "mde":
                 continue
@@ -73,7 +75,6 @@ def marks(frame: pd.DataFrame, path: Path | None = None, *, title: str = "") -> 
                 lost = dates[np.isnan(values)]
                 low = np.zeros(len(lost))
                 axes.plot(lost, low, "x", color=colour, label=f"{method}: no front ({len(lost)})")
-        units = ", ".join(sorted(set(frame["units"])))
         axes.set_ylabel(quantity(columns[name], units) if name == "mde" else columns[name])
         axes.set_ylim(bottom=0 if name == "mean_iou" else None)
         axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1))

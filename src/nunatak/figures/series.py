@@ -34,7 +34,8 @@ def front_series(table: pd.DataFrame, path: Path | None = None, *, title: str = 
     """Front position and glacier area against date, a column a glacier; up is advance.
 
     All are counted from the first true value (without truth, from the first value), so that errors
-    show: thin lines join what is predicted to the truth of the same scene.
+    show: thin lines join what is predicted to the truth of the same scene. Beside scenes that are
+    told in metres, those in cells are left out.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ def front_series(table: pd.DataFrame, path: Path | None = None, *, title: str = 
     title
         Heading of the figure.
     """
+    everything, table = table, metric(table)
+    lost = everything["scene"].nunique() - table["scene"].nunique()
     groups = sorted(table["group"].unique())
     count = max(1, len(groups))
     figure = figure_of(1.0 + 4.6 * count, 4.8 + 0.3 * bool(title), title, "constrained")
@@ -59,8 +62,15 @@ def front_series(table: pd.DataFrame, path: Path | None = None, *, title: str = 
         date_axis(grid[1, i].xaxis)
     marks = [_mark(source, colours[source]) for source in colours if source in set(table["source"])]
     handles = [Line2D([], [], label=m.pop("label"), **m) for m in marks]
+    handles += [Line2D([], [], linestyle="", label=f"without a place: {lost}")] if lost else []
     figure.legend(handles=handles, loc="outside lower center", ncols=max(1, len(handles)))
     return finish(figure, path)
+
+
+def metric(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows in metres; all if none are."""
+    found = table[table["units"] == "m"]
+    return found if len(found) else table
 
 
 def _mark(source: str, colour: str) -> dict[str, Any]:

@@ -112,13 +112,13 @@ def table(readings: Sequence[Reading]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         The fields of `Reading`, then ``position_change`` and ``area_change``: the value minus the
-        first one of the same glacier and source that is not NaN. Advance is positive.
+        first one of the same glacier, source and units that is not NaN. Advance is positive.
     """
     frame = pd.DataFrame(readings, columns=list(COLUMNS))
     frame["date"] = pd.to_datetime(frame["date"])
     frame = frame.sort_values(["group", "source", "date", "scene"], ignore_index=True)
     for name in ("position", "area"):
-        first = frame.groupby(["group", "source"])[name].transform("first")
+        first = frame.groupby(["group", "source", "units"])[name].transform("first")
         frame[f"{name}_change"] = frame[name] - first
     return frame
 

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def open_scenes(
     path: Path,
     source: Source,
     *,
-    files: dict[str, str],
+    files: dict[str, str | list[str]],
     names: str = PATTERN,
     codes: dict[str, dict[Any, float]] | None = None,
 ) -> FileAlbum:
@@ -73,8 +73,9 @@ def open_scenes(
         Its entry in the catalogue.
     files
         Where the file of each variable lies below the folder, ``{name}`` standing for the scene's
-        name: ``{amplitude: images/{name}.png, zone: zones/{name}_zones.png}``. The first tells
-        which scenes there are; a scene may lack the others.
+        name: ``{amplitude: images/{name}.png, zone: zones/{name}_zones.png}``; of a list of such
+        places, the first where a file is. The first variable tells which scenes there are; a scene
+        may lack the others.
     names
         Regular expression for a scene's name, with the groups ``group``, ``date``, ``sensor`` and
         ``quality``, as far as no sidecar tells them; by default CaFFe's.
@@ -92,13 +93,14 @@ def open_scenes(
         raise SourceError(f"{path} is no folder", "the folder that holds the scenes")
     if missing := sorted(source.variables.keys() - files.keys()):
         raise ConfigError(f"scenes: no files for {', '.join(missing)}", "a path for each variable")
-    if wrong := [text for text in files.values() if _NAME not in text]:
-        raise ConfigError(f"scenes: {wrong[0]!r}", f"a path that holds {_NAME}")
+    places = {key: [given] if isinstance(given, str) else given for key, given in files.items()}
+    if wrong := [text for given in places.values() for text in given if text.count(_NAME) != 1]:
+        raise ConfigError(f"scenes: {wrong[0]!r}", f"a path that holds {_NAME} once")
     try:
         pattern = re.compile(names)
     except re.error as error:
         raise ConfigError(f"scenes: names {names!r}: {error}", "a regular expression") from error
-    return FileAlbum(path, source, files, pattern, codes or {})
+    return FileAlbum(path, source, places, pattern, codes or {})
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class FileAlbum:
 
     folder: Path
     source: Source
-    files: Mapping[str, str]
+    files: Mapping[str, Sequence[str]]
     names: re.Pattern[str]
     codes: Mapping[str, Mapping[Any, float]]
 
@@ -121,30 +123,36 @@ class FileAlbum:
         DataError
             If an image cannot be read, or its sidecar or name does not tell what is needed.
         """
-        template = next(iter(self.files.values()))
-        before, _, after = template.partition(_NAME)
+        templates = next(iter(self.files.values()))
         found = {}
-        for path in sorted(self.folder.glob(before + "*" + after)):
-            place = path.relative_to(self.folder).as_posix()
-            name = place.removeprefix(before).removesuffix(after)
-            found[name] = self._scene(name, path)
+        for template in reversed(templates):
+            before, _, after = template.partition(_NAME)
+            for path in self.folder.glob(before + "*" + after):
+                place = path.relative_to(self.folder).as_posix()
+                found[place.removeprefix(before).removesuffix(after)] = path
         if not found:
             raise SourceError(
-                f"{self.folder}: no scene", f"images {template}", "set data:, or the reader's files"
+                f"{self.folder}: no scene",
+                f"images {' or '.join(templates)}",
+                "set data:, or the reader's files",
             )
-        return found
+        return {name: self._scene(name, found[name]) for name in sorted(found)}
 
-    def path(self, variable: str, name: str) -> Path:
-        """Where the file of a scene's variable lies, if it is there."""
-        return self.folder / self.files[variable].replace(_NAME, name)
+    def path(self, variable: str, name: str) -> Path | None:
+        """Where the file of a scene's variable lies; None if there is none."""
+        places = (self.folder / text.replace(_NAME, name) for text in self.files[variable])
+        return next((path for path in places if path.exists()), None)
 
     def digest(self, name: str) -> str:
         """Digest of a scene's files."""
-        return digest_json([digest_file(path) for path in self._paths(name)])
+        return digest_json({key: digest_file(path) for key, path in self._paths(name)})
 
-    def _paths(self, name: str) -> Iterator[Path]:
-        paths = [self.path(variable, name) for variable in self.files]
-        yield from (p for p in (*paths, _sidecar(paths[0])) if p.exists())
+    def _paths(self, name: str) -> Iterator[tuple[str, Path]]:
+        """A scene's files by variable, and the sidecar of its image."""
+        found = {variable: self.path(variable, name) for variable in self.files}
+        image = next(iter(found.values()))
+        found["sidecar"] = _sidecar(image) if image else None
+        yield from ((key, path) for key, path in found.items() if path and path.exists())
 
     def raster(self, name: str, scene: Scene) -> Raster:
         """One scene, to be read."""
@@ -262,7 +270,7 @@ class SceneRaster:
             If the file is not of the image's shape, or holds a code that is not declared.
         """
         path = self.album.path(variable, self.name)
-        if not path.exists():
+        if path is None:
             return np.full(window.shape, np.nan, np.float32)
         place = RasterWindow(window.left, window.top, *reversed(window.shape))
         with _opened(path) as image:

@@ -17,7 +17,7 @@ from nunatak.ahead import one_ahead
 from nunatak.grid import Block
 from nunatak.products import Results
 from nunatak.provenance import code_digest, digest_json, fsync_folder, read_json
-from nunatak.registry import PUBLISH
+from nunatak.registry import ALBUMS, PUBLISH
 from nunatak.sources.disk import room
 from nunatak.store import Product
 
@@ -107,26 +107,26 @@ def provenance(results: Results, method: str) -> dict[str, Any]:
     recipe = results.recipe
     blocks = recipe.layout.blocks()
     manifests = {b.name: read_json(results.manifest(f"mosaic/{method}", b.name)) for b in blocks}
-    keys = sorted(recipe.sources)
-    for key in keys:
-        results.note(f"download/{key}", "files")
-    downloads = {k: read_json(results.root / "download" / f"{k}.json") for k in keys}
     return {
         "product": f"{recipe.name}/{method}",
         "title": recipe.title,
         "content": digest_json({name: m["variables"] for name, m in manifests.items()}),
         "code": {"version": __version__, "digest": code_digest()},
-        "sources": {
-            k: {
-                **downloads[k],
-                "citation": recipe.sources[k].citation,
-                "licence": recipe.sources[k].licence,
-            }
-            for k in keys
-        },
+        "sources": {key: _source(results, key) for key in sorted(recipe.sources)},
         "models": [_model(results, method, m) for m in range(recipe.members(method))],
         "recipe": _followed(results, method),
     }
+
+
+def _source(results: Results, key: str) -> dict[str, Any]:
+    """What of a source the product is from: its files, or of many scenes the digest of one."""
+    recipe, source = results.recipe, results.recipe.sources[key]
+    owed = {"citation": source.citation, "licence": source.licence}
+    if recipe.scene and source.reader.op in ALBUMS:
+        digest = results.note(f"{recipe.family}/scan/{key}", recipe.scene)
+        return {"source": key, "scene": recipe.scene, "digest": digest, **owed}
+    results.note(f"download/{key}", "files")
+    return {**read_json(results.root / "download" / f"{key}.json"), **owed}
 
 
 def _followed(results: Results, method: str) -> dict[str, Any]:

@@ -99,6 +99,6 @@ def _draw(
     group, method = recipe.series.group, recipe.products[-1]
     figures.front_series(frame, folder / "series.png", title=f"{recipe.title}: {group}")
     chosen = [front for front in found if front.source == method]
-    centre = _placed(scenes[0], recipe.series.line)
+    centre = _placed(front_gallery.comparable(scenes)[0], recipe.series.line)
     title = f"{group}: fronts by {method}"
     front_gallery.fronts(scenes, chosen, folder / "map.png", centre=centre, title=title)
