@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from nunatak.errors import NunatakError
-<<<<<<< HEAD
 from nunatak.registry import (
+    ALBUMS,
     AS_IS,
     FIELD_READERS,
     LEAKY,
@@ -18,9 +18,6 @@ from nunatak.registry import (
     TASKS,
     Registry,
 )
-=======
-from nunatak.registry import ALBUMS, AS_IS, FIELD_READERS, SCENE_READERS
->>>>>>> 79ad8df3fd7657ebee6aa937ad70396603a961c9
 from nunatak.source import Elevation
 
 if TYPE_CHECKING:
