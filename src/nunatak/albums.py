@@ -9,13 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from nunatak import config as plain
 from nunatak.config import Config
 from nunatak.errors import ConfigError
 from nunatak.recipe import Recipe
 from nunatak.registry import READERS
+from nunatak.scene import Scenes
 from nunatak.sources.catalogue import local_paths
 from nunatak.sources.raster import Album
+from nunatak.validation import explain
 
 
 def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Recipe]]:
@@ -52,7 +56,10 @@ def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
             f"one of {', '.join(sorted(groups))}",
             "correct scenes.mapped and series.group",
         )
-    scenes = recipe.scenes.model_copy(update={"found": found})
+    try:
+        scenes = Scenes.model_validate({**recipe.scenes.model_dump(), "found": found})
+    except ValidationError as error:
+        raise explain(error, f"{recipe.name}: scenes", Scenes) from error
     recipe = recipe.model_copy(update={"scenes": scenes})
     for place in recipe.places:
         recipe.of(place).layout  # noqa: B018

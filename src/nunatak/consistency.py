@@ -42,6 +42,9 @@ def faults(recipe: Recipe) -> Iterator[str]:
     except NunatakError as error:
         yield str(error)
     yield from _layered(recipe)
+    stride, window = recipe.infer.stride, recipe.infer.window
+    if stride and stride > window:
+        yield f"infer.stride {stride}: windows would leave gaps: at most infer.window, {window}"
     low, high = recipe.target.valid_range
     if low <= recipe.mosaic.nodata <= high:
         yield (

@@ -55,8 +55,12 @@ def find(root: Path, recipes: Mapping[str, Recipe], needed: Collection[Path] = (
         Files that the configuration reads: whatever holds one is left out.
     """
     found = [*_runs(root, recipes), *_downloads(root, recipes)]
-    for recipe in recipes.values():
-        found += [*_products(root, recipe), *_published(root, recipe), *_blocks(root, recipe)]
+    made: dict[str, set[str]] = {}
+    for each in steps(root):
+        made.setdefault(each.step.run, set()).add(product(each.step))
+    for name, recipe in recipes.items():
+        found += _products(root, recipe, made.get(name, set()))
+        found += [*_published(root, recipe), *_blocks(root, recipe)]
     taken = {path for waste in found for path in waste.paths}
     found += [
         Waste(f"{path.relative_to(root)}: left by a job that was killed", (path,))
@@ -97,15 +101,14 @@ def _downloads(root: Path, recipes: Mapping[str, Recipe]) -> Iterator[Waste]:
             yield Waste(f"download/{name}: no run uses this source", paths)
 
 
-def _products(root: Path, recipe: Recipe) -> Iterator[Waste]:
-    """Whole products, scans, trainings and searches, with everything beside them."""
+def _products(root: Path, recipe: Recipe, made: set[str]) -> Iterator[Waste]:
+    """Whole products, scans, trainings, searches and all beside them; ``made`` have manifests."""
     wanted = {product(step) for step in dag.steps(recipe)}
     folder = root / recipe.name
     stores = [path.with_suffix("") for s in _STORES for path in folder.glob(f"{s}.zarr")]
     folders = [path for s in _FOLDED for path in folder.glob(s)]
     found = {str(path.relative_to(root)) for path in (*stores, *folders)}
-    found |= {product(f.step) for f in steps(root) if f.step.run == recipe.name}
-    for name in sorted(found - wanted):
+    for name in sorted((found | made) - wanted):
         parts = name.removeprefix(f"{recipe.name}/").split("/")
         if parts[0] != "publish" and all(map(_NAME.fullmatch, parts)):
             paths = tuple(root / f"{name}{s}" for s in (".zarr", "", ".lock", ".json", ".trace"))
@@ -115,7 +118,8 @@ def _products(root: Path, recipe: Recipe) -> Iterator[Waste]:
 def _published(root: Path, recipe: Recipe) -> Iterator[Waste]:
     folder = root / recipe.name / "publish"
     found = {path.name.partition(".")[0] for s in _PUBLISHED for path in folder.glob(s.format("*"))}
-    for name in sorted(found - set(recipe.products)):
+    wanted = {step.names["method"] for step in dag.steps(recipe) if step.stage == "publish"}
+    for name in sorted(found - wanted):
         if _NAME.fullmatch(name):
             title = f"{recipe.name}/publish/{name}: the recipe does not ask for it"
             yield Waste(title, tuple(folder / s.format(name) for s in _PUBLISHED))
