@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from nunatak.figures import Shown, front_map, front_series, scene_panels
+from nunatak.figures import Shown, front_map, front_series, marks, scene_panels
 from nunatak.ops.series import Reading, table
 
 MAP = (-2.41e6, 1.26e6, -2.40e6, 1.268e6)
@@ -84,6 +85,19 @@ def test_every_date_has_a_colour_of_its_own_and_the_first_is_not_the_background(
     assert drawn[0].get_segments()[0][0] == pytest.approx(FRONT[0] / 1e3)
 
 
+def test_two_fronts_in_time_have_two_colours_and_none_is_that_of_the_image() -> None:
+    """The original stacks dates as 1, 2, ... and draws 1 as it draws nothing."""
+    days, place = [date(2011, 6, 1), date(2012, 11, 1)], [[FRONT], [FRONT + 2000.0]]
+    figure = front_map(shown("a"), list(zip(days, place, strict=True)))
+    drawn = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
+    first, second = (np.array(to_rgb(line.get_colors()[0])) for line in drawn)
+    assert np.abs(first - second).max() > 0.5
+    (image,) = images(figure)
+    greys = image.get_cmap()(np.linspace(0, 1, 256))[:, :3]
+    for colour in (first, second):
+        assert np.abs(greys - colour).max(axis=1).min() > 0.15
+
+
 def test_fronts_of_one_day_have_a_colour_scale_too() -> None:
     figure = front_map(shown("a"), [(date(2010, 3, 1), [FRONT])])
     assert np.diff(figure.axes[1].get_ylim())[0] > 0
@@ -109,6 +123,30 @@ def test_series_are_counted_from_the_first_truth_and_errors_show() -> None:
     assert lines["unet"] == pytest.approx([0.05, -0.5, -0.75])
     bars = [s[:, 1] for c in above.collections for s in c.get_segments()]  # type: ignore[attr-defined]
     assert sorted(abs(np.ptp(bar)) for bar in bars) == pytest.approx([0, 0, 0, 0.05, 0.05])
+
+
+def test_scenes_in_cells_are_left_out_beside_scenes_in_metres() -> None:
+    lost = [Reading("g", "lost", date(2015, 1, 1), "TSX", "true", "cells", 7.0, 12000.0)]
+    figure = front_series(table([*readings("m"), *lost]))
+    assert figure.axes[0].get_ylabel() == "Front, advance up (km)"
+    lines = {str(line.get_label()): line.get_ydata() for line in figure.axes[1].lines}
+    assert lines["true"] == pytest.approx([0, -3e-3, -8e-3])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-1] == "without a place: 1"
+
+
+def test_distances_in_cells_are_left_out_beside_those_in_metres() -> None:
+    days = pd.to_datetime(["2010-01-01", "2011-01-01", "2012-01-01", "2013-01-01"])
+    given = {"method": "unet", "mde": [300.0, np.nan, 900.0, 4.0], "mean_iou": [0.5] * 4}
+    frame = pd.DataFrame({"date": days, "units": ["m", "m", "m", "cells"], **given})
+    figure = marks(frame)
+    assert figure.axes[0].get_ylabel() == "Mean distance of fronts (m)"
+    points, missed = figure.axes[0].lines
+    assert points.get_ydata()[[0, 2]] == pytest.approx([300, 900])
+    assert len(points.get_ydata()) == 3
+    assert (missed.get_label(), len(missed.get_ydata())) == ("unet: no front (1)", 1)
+    assert len(figure.axes[1].lines[0].get_ydata()) == 4
+    assert marks(frame[3:]).axes[0].get_ylabel() == "Mean distance of fronts (cells)"
 
 
 def test_series_without_a_georeference_are_in_cells() -> None:

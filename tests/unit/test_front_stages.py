@@ -18,8 +18,11 @@ from nunatak.crew import ALONE
 from nunatak.errors import DataError
 from nunatak.front_scores import NOTHING, judge_fronts
 from nunatak.fronts import NOWHERE, publish_fronts, read_codes, read_front
+from nunatak.grid import Window
 from nunatak.products import Results
 from nunatak.provenance import write_json
+from nunatak.stages.infer import infer
+from nunatak.stages.mosaic import mosaic
 from nunatak.stages.series import series
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -212,3 +215,25 @@ def test_a_line_of_shares_is_placed_in_a_scene_that_lies_nowhere(tmp_path: Path)
     assert frame.loc["true", "position"] == pytest.approx(20.5)
     assert frame.loc["zones", "position"] == pytest.approx(23.5)
     assert 0 < frame.loc["true", "area"] < 20 * 30
+
+
+@pytest.mark.parametrize("block", [22, 32, 48])
+def test_a_scene_in_blocks_is_the_scene_in_one(tmp_path: Path, block: int) -> None:
+    plain = {"curve": "linear", "width": 1.0, "fitted": True, "offset": [110.0], "scale": [50.0]}
+    method = {"model": {"op": "tests.identity:Relative", "args": None}, "train": None}
+    found = []
+    for side in (block, 64):
+        change = {"grid": {"block": side}, "methods": {"zones": method}, "products": ["zones"]}
+        results = scenes.tree(tmp_path / str(side), {"early": FOUND["early"]}, **change)
+        scenes.label(results, "early", 40)
+        numbers = {"mean": 0.0, "deviation": 1.0, "detail": 1.0}
+        write_json(results.tiles / "statistics.json", {"transforms": {"coarse": plain}, **numbers})
+        scene = results.at("early")
+        for each in scene.recipe.layout.blocks():
+            infer(scene, "zones", 0, each)
+            mosaic(scene, "zones", each)
+        found.append(scene.mosaic("zones").read_all(Window(0, 40, 0, 60)))
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(found[0][:4].sum(axis=0), 1, atol=1e-5)
+    assert found[0][0].std() > 0.1
+    assert np.unique(found[0][4]).size == 1

@@ -22,6 +22,7 @@ from tests import scenes
 
 from nunatak import dag
 from nunatak.albums import load
+from nunatak.commands import gc
 from nunatak.errors import ConfigError, DataError, NunatakError, SourceError
 from nunatak.grid import Window
 from nunatak.ops.split import TEST, TRAIN, VALIDATION, groups
@@ -446,6 +447,26 @@ def test_a_recipe_of_scenes_that_does_not_fit_is_refused(
     with pytest.raises(ConfigError) as caught:
         load(config, folder)
     assert re.search(said, str(caught.value)), str(caught.value)
+
+
+def test_products_of_a_scene_that_is_no_longer_mapped_are_waste(tmp_path: Path) -> None:
+    found = {"a": scenes.scene("2010-01-01"), "b": scenes.scene("2010-01-01", "south")}
+    whole = scenes.recipe(found)
+    recipes = {whole.name: whole, **{part.name: part for part in map(whole.of, whole.places)}}
+    for name in ("a", "b", "gone"):
+        folder = tmp_path / "fronts" / "scenes" / name
+        (folder / "publish").mkdir(parents=True)
+        (folder / "recipe.json").write_text("{}")
+        (folder / "publish" / "zones.tif").write_text("zones")
+    told = [waste.name for waste in gc.find(tmp_path, recipes)]
+    assert told == [
+        "fronts/scenes/gone: no run of this name",
+        "fronts/scenes/b/publish/zones: the recipe does not ask for it",
+    ]
+    told = [waste.name for waste in gc.find(tmp_path, {})]
+    assert told == ["fronts/scenes/a: no run of this name"] + [
+        f"fronts/scenes/{name}: no run of this name" for name in ("b", "gone")
+    ]
 
 
 def test_a_scan_digests_each_scene(tmp_path: Path) -> None:

@@ -94,6 +94,13 @@ def test_changes_are_since_the_first_that_is_known_of_glacier_and_source() -> No
     np.testing.assert_array_equal(found["area_change"], [np.nan, 0, -200, 0, 50, 0])
 
 
+def test_changes_in_cells_are_not_counted_from_metres() -> None:
+    lost = Reading("north", "lost", date(2013, 1, 1), "TSX", "true", "cells", 7.0, 70.0)
+    found = table([reading("2011-01-01", 100.0), reading("2012-01-01", 80.0), lost])
+    np.testing.assert_array_equal(found["position_change"], [0, -20, 0])
+    np.testing.assert_array_equal(found["area_change"], [0, -200, 0])
+
+
 def test_a_table_of_nothing_has_its_columns() -> None:
     assert list(table([]))[-2:] == ["position_change", "area_change"]
 
