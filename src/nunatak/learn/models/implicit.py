@@ -78,11 +78,10 @@ def rows(field: Tensor) -> Tensor:
 
 
 def cell_index(cell: Tensor, shape: Sequence[int]) -> Tensor:
-    """Rows in `rows` of cells ``(B, N, 2)`` of a field of that shape, held within it: (B * N,)."""
+    """Where `rows` holds cells ``(B, N, 2)``, by row and column, of a field: ``(B * N,)``."""
     h, w = shape
-    row, column = cell[..., 0].clamp(0, h - 1), cell[..., 1].clamp(0, w - 1)
     sample = torch.arange(len(cell), device=cell.device).unsqueeze(1)
-    return ((sample * h + row) * w + column).flatten()
+    return ((sample * h + cell[..., 0]) * w + cell[..., 1]).flatten()
 
 
 def containing(points: Tensor, ratio: int) -> Tensor:

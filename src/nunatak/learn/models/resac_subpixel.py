@@ -1,8 +1,9 @@
 """A cascade of residual sub-pixel networks beside a finer guide, in the manner of RESACsub.
 
 Archambault et al. 2022, Sea surface height super-resolution using high-resolution sea surface
-temperature with a subpixel convolutional residual network, Environmental Data Science. The
-sub-pixel convolution is that of Shi et al. 2016, arXiv:1609.05158. Sizes are our own.
+temperature with a subpixel convolutional residual network, Environmental Data Science (preprint
+hal-03619091). The sub-pixel convolution is that of Shi et al. 2016, arXiv:1609.05158. The sizes are
+our own.
 """
 
 from __future__ import annotations
