@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from nunatak.errors import ConfigError
@@ -64,3 +66,56 @@ def detached(
     """
     del others
     return len(rungs(scale, ladder, stages)) > 1 and not end_to_end
+
+
+def factors(scale: int, given: Sequence[int] = ()) -> tuple[int, ...]:
+    """By how much each stage of a ladder refines the one before; their product is the scale.
+
+    Parameters
+    ----------
+    scale
+        That of the last stage.
+    given
+        The factors in order, the coarsest stage first; if empty, the scale's prime factors, the
+        smallest first.
+
+    Raises
+    ------
+    ConfigError
+        If the scale is 1, or the factors are not whole numbers of 2 or more with that product.
+    """
+    found = tuple(given) or _primes(scale)
+    whole = all(type(factor) is int and factor > 1 for factor in found)
+    if not found or not whole or prod(found) != scale:
+        raise ConfigError(
+            f"ladder: factors {', '.join(map(str, found)) or 'none'} for scale {scale}",
+            "whole numbers of 2 or more, whose product is the scale",
+        )
+    return found
+
+
+def _primes(number: int) -> tuple[int, ...]:
+    """Prime factors, the smallest first."""
+    least = next((n for n in range(2, number + 1) if number % n == 0), None)
+    return () if least is None else (least, *_primes(number // least))
+
+
+def joined(scale: int, *, factors: Sequence[int] = (), **others: Any) -> bool:
+    """Whether stages of a ladder of factors are cut off from the losses of later ones: never.
+
+    Takes the scale and the arguments of the models `resac` and `resac_subpixel`.
+
+    Raises
+    ------
+    ConfigError
+        As `factors` does.
+    """
+    del others
+    climbed(scale, factors)
+    return False
+
+
+def climbed(scale: int, given: Sequence[int] = ()) -> tuple[int, ...]:
+    """Cells along the side of a coarse cell that each stage of a ladder of `factors` gives."""
+    steps = factors(scale, given)
+    return tuple(prod(steps[: n + 1]) for n in range(len(steps)))

@@ -200,11 +200,20 @@ MODELS = Registry(
         "deepbedmap": "nunatak.learn.models.deepbedmap:Generator",
         "aspp_unet": "nunatak.learn.models.unet:AsppUnet",
         "two_head": "nunatak.learn.models.unet:TwoHead",
+        "resac": "nunatak.learn.models.resac:Resac",
+        "resac_subpixel": "nunatak.learn.models.resac_subpixel:ResacSubpixel",
+        "liif": "nunatak.learn.models.liif:Liif",
+        "jiif": "nunatak.learn.models.jiif:Jiif",
+        "fno": "nunatak.learn.models.fno:Fno",
     },
 )
 # Models of stages: what tells, from the scale and their arguments, whether these are detached from
 # each other; and the tasks that give every stage a loss of its own.
-STAGED = {"srcnn": "nunatak.ladder:detached"}
+STAGED = {
+    "srcnn": "nunatak.ladder:detached",
+    "resac": "nunatak.ladder:joined",
+    "resac_subpixel": "nunatak.ladder:joined",
+}
 STAGEWISE = {"cascade"}
 CRITICS = Registry("critic", {"deepbedmap": "nunatak.learn.models.deepbedmap:Discriminator"})
 LOSSES = Registry(

@@ -210,7 +210,7 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
         {"methods": {"flat": {"model": {"op": "residual"}, "train": STAGEWISE}}},
         "methods.flat.train.task",
         "'cascade' and the model 'residual'",
-        "a model of stages, srcnn",
+        "a model of stages, resac, resac_subpixel, srcnn",
     ),
     (
         {
@@ -221,6 +221,19 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
         "methods.steps.model",
         "0 stages with a level ladder",
         "1 or more",
+    ),
+    (
+        {
+            "methods": {
+                "steps": {
+                    "model": {"op": "resac", "args": {"factors": [3, 3]}},
+                    "train": STAGEWISE,
+                }
+            }
+        },
+        "methods.steps.model",
+        "factors 3, 3 for scale 4",
+        "whose product is the scale",
     ),
     (
         {"picks": {"source": "picks", "variable": "bed"}},

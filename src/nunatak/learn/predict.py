@@ -60,10 +60,8 @@ def run(
     device = _device(network)
     batch = {name: _stacked([w[name] for w in windows]).to(device) for name in windows[0]}
     with torch.inference_mode():
-        fine: NDArray[np.float32] = network.product(network(batch)).float().cpu().numpy()
-    crop = (halo - network.margin) * scale
-    inner = fine[..., crop : fine.shape[-2] - crop, crop : fine.shape[-1] - crop]
-    return list(inner)
+        inner = network.product(network.inner(batch, halo - network.margin))
+    return list(inner.float().cpu().numpy())
 
 
 def _stacked(arrays: Sequence[NDArray[np.float32]]) -> Tensor:

@@ -80,10 +80,8 @@ def _profiles(
     for sample in range(samples):
         generator = torch.Generator().manual_seed(seed * samples + sample)
         inputs = _noise(network, spec, 2 * half + 1, generator)
-        first = (half - network.margin) * spec.scale
-        centre = slice(first, first + spec.scale)
         with torch.enable_grad():
-            output = network(inputs)[..., centre, centre]
+            output = network.inner(inputs, half - network.margin)
             direction = torch.randn(output.shape, generator=generator).to(output)
             found = torch.autograd.grad(
                 (output * direction).sum(), list(inputs.values()), allow_unused=True

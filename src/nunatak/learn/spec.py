@@ -169,6 +169,15 @@ class Network(nn.Module):
         """The fine field (physical units), or logits, of the window less its margin."""
         raise NotImplementedError
 
+    def inner(self, inputs: Batch, cut: int) -> Tensor:
+        """What `forward` gives, less ``cut`` more coarse cells on each side.
+
+        Networks that need not work out what is cut off do better than this.
+        """
+        fine: Tensor = self(inputs)
+        crop = cut * self.spec.scale
+        return fine[..., crop : fine.shape[-2] - crop, crop : fine.shape[-1] - crop]
+
     def product(self, output: Tensor) -> Tensor:
         """What is kept of an output of `forward`.
 
@@ -201,12 +210,14 @@ def block_mean(field: Tensor, scale: int) -> Tensor:
     return functional.avg_pool2d(field, scale)
 
 
-@lru_cache(maxsize=64)
 def _shares(given: int, wanted: int) -> Tensor:
-    """(wanted, given): share of each given cell in each wanted one, along a coarse cell."""
+    """(wanted, given): share of each given cell in each wanted one, along one length."""
     edges = torch.arange(wanted + 1, dtype=torch.float64)[:, None] * given / wanted
     covered = (edges - torch.arange(given, dtype=torch.float64)).clamp(0, 1)
     return covered.diff(dim=0) * wanted / given
+
+
+_kept_shares = lru_cache(maxsize=64)(_shares)
 
 
 def area_mean(field: Tensor, given: int, wanted: int) -> Tensor:
@@ -230,12 +241,35 @@ def area_mean(field: Tensor, given: int, wanted: int) -> Tensor:
         return repeat(field, wanted // given)
     if given % wanted == 0:
         return functional.avg_pool2d(field, given // wanted)
-    shares = _shares(given, wanted).to(field)
+    shares = _kept_shares(given, wanted).to(field)
     b, c, rows, cols = field.shape
     h, w = rows // given, cols // given
     cells = field.reshape(b, c, h, given, w, given)
     means = torch.einsum("bchiwj,pi,qj->bchpwq", cells, shares, shares)
     return means.reshape(b, c, h * wanted, w * wanted)
+
+
+def area_resample(field: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Means over the areas of the cells of another grid of the same window.
+
+    Parameters
+    ----------
+    field
+        ``(B, C, rows, columns)``.
+    shape
+        Rows and columns of the other grid.
+
+    Returns
+    -------
+    Tensor
+        ``(B, C, *shape)``.
+    """
+    (rows, columns), (h, w) = field.shape[-2:], shape
+    if (rows, columns) == (h, w):
+        return field
+    return torch.einsum(
+        "bcij,pi,qj->bcpq", field, _shares(rows, h).to(field), _shares(columns, w).to(field)
+    )
 
 
 def he_normal(module: nn.Module, gain: float = 1.0) -> None:

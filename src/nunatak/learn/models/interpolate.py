@@ -35,9 +35,42 @@ def upsample(field: Tensor, scale: int, mode: str = "bicubic") -> Tensor:
     if mode == "nearest" or scale == 1:
         return repeat(field.double(), scale)
     h, w = field.shape[-2:]
+    return resize(field, (h * scale, w * scale), mode)
+
+
+def resize(field: Tensor, shape: tuple[int, int], mode: str = "bicubic") -> Tensor:
+    """Interpolate as `upsample` does, ``(B, C, h, w)`` to ``(B, C, *shape)``, by any ratio."""
     with torch.autocast(field.device.type, enabled=False):
-        size = (h * scale, w * scale)
-        return functional.interpolate(field.double(), size=size, mode=mode, align_corners=False)
+        return functional.interpolate(field.double(), size=shape, mode=mode, align_corners=False)
+
+
+def sample(field: Tensor, points: Tensor) -> Tensor:
+    """Bicubic interpolation at single points, as `upsample` does it on a grid.
+
+    Parameters
+    ----------
+    field
+        ``(B, C, h, w)``.
+    points
+        ``(B, N, 2)``, double precision: down and right of the field's corner, in its cells.
+
+    Returns
+    -------
+    Tensor
+        ``(B, C, N)``, double precision.
+    """
+    h, w = field.shape[-2:]
+    # From -1 to 1, right before down.
+    grid = points.flip(-1) * points.new_tensor([2 / w, 2 / h]) - 1
+    with torch.autocast(field.device.type, enabled=False):
+        found = functional.grid_sample(
+            field.double(),
+            grid.unsqueeze(1),
+            mode="bicubic",
+            padding_mode="border",
+            align_corners=False,
+        )
+    return found.squeeze(2)
 
 
 class Interpolate(Network):
