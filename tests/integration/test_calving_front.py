@@ -129,6 +129,8 @@ def test_a_product_tells_which_scene_and_model_it_is_from(mapped: Tree) -> None:
     assert len({each["sources"]["glaciers"]["digest"] for each in found}) == len(MAPPED)
     assert len({each["models"][0]["model"] for each in found}) == 1
     assert {each["sources"]["glaciers"]["licence"] for each in found} == {"CC0-1.0"}
+    kept = (mapped.results / RUN / "train").rglob("*.pt")
+    assert sorted(path.name for path in kept) == ["best.pt"] * 2 + ["last.pt"] * 2
 
 
 def test_fronts_are_dated_lines_in_layers_by_crs(mapped: Tree) -> None:

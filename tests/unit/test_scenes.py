@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +449,30 @@ def test_a_recipe_of_scenes_that_does_not_fit_is_refused(
     with pytest.raises(ConfigError) as caught:
         load(config, folder)
     assert re.search(said, str(caught.value)), str(caught.value)
+
+
+def test_what_the_guide_says_can_be_run(tmp_path: Path, root: Path) -> None:
+    page = (root / "docs" / "how-to" / "map-calving-fronts.md").read_text(encoding="utf-8")
+    beside, source, run = re.findall(r"^```(?:json|yaml)\n(.*?)^```$", page, re.M | re.S)
+    album, config = tmp_path / "fronts", tmp_path / "config"
+    given = json.loads(beside)
+    left, bottom, right, top = given["bounds"]
+    shape = tuple(round(side / given["pixel_size"]) for side in (top - bottom, right - left))
+    save(album / "images" / f"{NAME}.png", np.ones(shape, np.uint8))
+    (album / "images" / f"{NAME}.json").write_text(beside, encoding="utf-8")
+    image(album, "Jorum_2014-01-01_S1_20_2_061")
+    shutil.copytree(root / "config", config)
+    with (config / "sources.yaml").open("a", encoding="utf-8") as catalogue:
+        catalogue.write(source)
+    _, recipes = load({**yaml.safe_load(run), "data": str(tmp_path)}, config)
+    found = recipes[f"my_fronts/scenes/{NAME}"]
+    assert found.acquisition.cell == pytest.approx((7, 7), rel=0.01)
+    assert set(recipes) == {"my_fronts", *map("my_fronts/scenes/{}".format, found_in(recipes))}
+
+
+def found_in(recipes: Mapping[str, Recipe]) -> tuple[str, ...]:
+    """The scenes of the first recipe."""
+    return next(iter(recipes.values())).places
 
 
 def test_products_of_a_scene_that_is_no_longer_mapped_are_waste(tmp_path: Path) -> None:
