@@ -39,7 +39,7 @@ LATER = Taken(2, 6)
 GLACIER = Glacier(SEED, 2)
 TRAIN = {"samples": 320, "batch": 8, "warmup": 40, "validate_every": 160, "lr": 3e-3, "ema": 0.5}
 SET: dict[str, Any] = {
-    "grid": {"block": 192},
+    "grid": {"block": 272},
     "scenes": {"source": "glaciers", "mapped": ["glacier2"]},
     "roles": {"target": {"source": "glaciers"}},
     "split": {"by": {"args": {"test": ["glacier2"], "validation_from": "2013-01-01"}}},
@@ -221,7 +221,7 @@ def test_figures_are_drawn(mapped: Tree) -> None:
 
 
 def test_commands_know_the_scenes(mapped: Tree) -> None:
-    assert mapped.status()[-1].startswith("everything is done")
+    assert any(line.startswith("everything is done") for line in mapped.status())
     checked = mapped.nunatak("verify")
     assert checked.returncode == 0, checked.stdout
     assert "no faults" in checked.stdout
@@ -267,7 +267,7 @@ def test_an_added_scene_redoes_no_other_and_no_training(mapped: Tree, tmp_path: 
         os.utime(path, (2e9, 2e9))
     assert again(tree) == set(), "copied files are the same files"
     LATER.write(album(tree))
-    blocks = ["0_0", "0_1", "1_0", "1_1"]
+    blocks = ["0_0", "0_1"]
     assert again(tree) == WHOLE | JUDGED | chain(LATER, blocks, *MADE)
     for path in album(tree).rglob(f"{LATER.name}*"):
         path.unlink()
