@@ -149,8 +149,7 @@ def _series(recipe: Recipe) -> list[str]:
 def _evaluate(recipe: Recipe) -> list[str]:
     if recipe.scenes:
         parts = [recipe.of(place) for place in mapped(recipe)]
-        read = ["reproject/target", *(f"mosaic/{m}" for m in recipe.products)]
-        fields = [path for part in parts for name in read for path in _blocks(part, name)]
+        fields = [path for part in parts for path in _blocks(part, "reproject/target")]
         return [_tiled(recipe), *_published(recipe), *fields]
     roles = {"target", *([recipe.split.role] if recipe.split.role else [])}
     picks = recipe.picks

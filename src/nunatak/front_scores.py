@@ -87,7 +87,6 @@ def judge_fronts(
     folder: Path,
     *,
     dilate: int = 1,
-    threshold: float = 0.5,
     hemisphere: str = "",
 ) -> tuple[pd.DataFrame, str]:
     """Judge every method on the labelled test scenes, and draw the figures.
@@ -103,10 +102,8 @@ def judge_fronts(
     folder
         Where the figures go.
     dilate
-        Side (cells) of the square that true fronts are widened by before the accuracy in their
-        boxes is told.
-    threshold
-        Probability above which a cell is predicted to be on the line.
+        Side (cells) of the square that fronts, true and predicted, are widened by before the
+        accuracy in the boxes of the true ones is told.
     hemisphere
         ``north`` or ``south``: where scenes lie that have no georeference, for the season.
 
@@ -117,7 +114,7 @@ def judge_fronts(
     """
     del data
     recipe = results.recipe
-    items = [(place, dilate, threshold, hemisphere) for place in mapped(recipe)]
+    items = [(place, dilate, hemisphere) for place in mapped(recipe)]
     marked = [found for found in crew.each(_of_scene, results, items) if found]
     if not marked:
         raise DataError(
@@ -130,9 +127,9 @@ def judge_fronts(
     return frame, _page(results, frame, dilate)
 
 
-def _of_scene(results: Results, given: tuple[str, int, float, str]) -> Marked | None:
+def _of_scene(results: Results, given: tuple[str, int, str]) -> Marked | None:
     """The marks of a scene; None if it is no test scene or has no labels."""
-    place, size, threshold, hemisphere = given
+    place, size, hemisphere = given
     scene = results.at(place)
     if not (labels(scene, whole(scene.recipe)) == TEST).all():
         return None
@@ -148,27 +145,18 @@ def _of_scene(results: Results, given: tuple[str, int, float, str]) -> Marked | 
         found = Marks.empty(scene, method, units, size)
         if found.zones and zone is not None:
             found.zones.add(read_codes(scene, method), zone)
-        found.box.add(_widened(scene, method, threshold, size), front)
+        found.box.add(_widened(scene, method, size), front)
         found.apart.add(vertices(read_front(scene, method).lines) * factor, true)
         marks[method] = found
     marks[NOTHING] = _nothing(scene, units, size, zone, front, true)
     return Marked(place, _places(scene, hemisphere), units, marks)
 
 
-def _widened(scene: Results, method: str, threshold: float, size: int) -> Field:
-    """1 where a method sees a front, as wide as it was taught; 0 elsewhere, NaN where missing.
-
-    Of a method without a line, the line that is drawn from its zones, widened.
-    """
-    recipe = scene.recipe
-    names, window = recipe.layers(method), whole(recipe)
-    line = next((name for name in names if name in recipe.target.lines), None)
-    field = scene.mosaic(method).read(line or names[0], window)
-    if line:
-        return np.where(np.isnan(field), np.nan, field > threshold).astype(np.float32)
-    shape = recipe.acquisition.shape
+def _widened(scene: Results, method: str, size: int) -> Field:
+    """The published front as wide as the true one is made: 1 on it, 0 elsewhere, NaN if missing."""
+    codes = read_codes(scene, method)
     cells = [_cells(scene, part) for part in read_front(scene, method).lines]
-    return dilated(np.where(np.isnan(field), np.nan, drawn(cells, shape)), size)
+    return dilated(np.where(np.isnan(codes), np.nan, drawn(cells, codes.shape)), size)
 
 
 def _cells(scene: Results, part: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -238,8 +226,8 @@ def _page(results: Results, frame: pd.DataFrame, size: int) -> str:
         "mde is the mean distance between predicted and true fronts, both ways, in the units of",
         "the row (cells where nothing tells how large these are); missed counts scenes without a",
         "predicted front, which have no distance. box_accuracy is the share of cells told right",
-        f"in the box of the true front, widened to {size} cells; box_background is what no front",
-        f"at all scores there. {NOTHING!r} has each scene's commonest class and no front.",
+        f"in the box of the true front, both fronts {size} cells wide; box_background is what no",
+        f"front at all scores there. {NOTHING!r} has each scene's commonest class and no front.",
         "",
         markdown_table(frame),
         "",

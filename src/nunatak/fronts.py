@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 
 from nunatak.content import digest_array
+from nunatak.errors import ConfigError
 from nunatak.geopackage import DatedFront
 from nunatak.grid import Window
 from nunatak.metrics.lines import unit
@@ -47,15 +49,16 @@ def publish_fronts(
     *,
     glacier: str = "glacier",
     ocean: str = "ocean",
+    trace: str = "classes",
     threshold: float = 0.5,
     shortest: float = 750.0,
     shortest_cells: float = 20.0,
 ) -> dict[str, Any]:
     """Write a scene's zones as a COG of codes, and tell its fronts.
 
-    The fronts are where the ocean meets the glacier, if the method tells classes, else the ridge of
-    the first line's probability; the file then holds 1 on it and 0 elsewhere. A scene is taken as
-    a whole, since whether cells hang together is not told by a part of it.
+    The fronts are where the ocean meets the glacier, or the ridge of the first line's probability.
+    Of a method that tells no classes, the file holds 1 on the fronts and 0 elsewhere. A scene is
+    taken as a whole, since whether cells hang together is not told by a part of it.
 
     Parameters
     ----------
@@ -69,6 +72,8 @@ def publish_fronts(
         What it says of itself.
     glacier, ocean
         Names of two classes.
+    trace
+        ``classes`` or ``lines``: what the fronts of a method are taken from that tells both.
     threshold
         Probability above which a cell is on the line.
     shortest
@@ -81,19 +86,28 @@ def publish_fronts(
     dict
         ``front``: its units, the length of each part, and their vertices x, y; ``georeference``;
         and the digests of both products.
+
+    Raises
+    ------
+    ConfigError
+        If ``trace`` is neither.
     """
+    if trace not in ("classes", "lines"):
+        raise ConfigError(f"publish: trace {trace!r}", "classes or lines")
     recipe, names = results.recipe, results.recipe.layers(method)
     scene, classes = recipe.acquisition, recipe.target.classes
     units, factor = unit(scene.crs)
     cell = (scene.cell[0] * factor, scene.cell[1] * factor)
     least = shortest if scene.crs else shortest_cells
     layers = results.mosaic(method).read_all(whole(recipe))[: len(names)]
-    if told(recipe, method):
+    count = len(classes) if told(recipe, method) else 0
+    traced = Traced([])
+    if count:
         sea, ice = classes.index(ocean), classes.index(glacier)
-        chances = layers[: len(classes)]
-        traced = from_zones(chances, cell, shortest=least, ocean=sea, glacier=ice)
-    else:
-        traced = from_front(layers[0], cell, threshold=threshold, shortest=least)
+        traced = from_zones(layers[:count], cell, shortest=least, ocean=sea, glacier=ice)
+    if not count or (trace == "lines" and len(names) > count):
+        ridge = from_front(layers[count], cell, threshold=threshold, shortest=least)
+        traced = replace(traced, paths=ridge.paths)
     codes = _codes(traced, layers[0])
     place = scene.crs or NOWHERE
     _write_codes(codes, results, path, {**tags, "GEOREFERENCE": place, **_legend(recipe, traced)})
