@@ -169,7 +169,7 @@ def test_fault_3_velocity_is_the_same_in_training_and_inference(
                 given = results.role("velocity").read_all(window)
                 np.testing.assert_allclose(transform.invert(seen), given, rtol=1e-4, atol=1e-3)
                 negative.append((given < 0).sum())
-        return np.zeros(core.at(4).shape, np.float32)
+        return np.zeros((1, *core.at(4).shape), np.float32)
 
     monkeypatch.setattr(infer_stage, "predict", compared)
     infer(Results(recipe, tmp_path), "net", 0, block)
