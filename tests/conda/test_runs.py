@@ -14,6 +14,8 @@ from tests.conda.conftest import Separate
 from tests.conda.test_environments import family
 from tests.integration.world import ROOT, Tree
 
+# Maps have no series, and searches are not among what a run makes unasked.
+MADE = [stage for stage in STAGES if stage not in ("series", "trial", "study")]
 PREFIX = re.compile(r"^the job's Python is in (\S+)$", re.MULTILINE)
 
 
@@ -37,7 +39,7 @@ def test_every_job_ran_in_its_environment(finished: Separate) -> None:
     for path in logs.rglob("*.log"):
         (prefix,) = PREFIX.findall(path.read_text(encoding="utf-8"))
         ran.setdefault(stage_of(path, logs), set()).add(Path(prefix))
-    assert ran == {stage: {finished.environment(family(stage))} for stage in STAGES}
+    assert ran == {stage: {finished.environment(family(stage))} for stage in MADE}
 
 
 def test_a_job_does_not_see_what_its_environment_lacks(finished: Separate, plain: Tree) -> None:
