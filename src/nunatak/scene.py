@@ -6,6 +6,8 @@ import datetime as dt
 import re
 from typing import Annotated
 
+from affine import Affine
+from odc.geo.geobox import GeoBox
 from pydantic import AfterValidator, Field, model_validator
 
 from nunatak.source import Crs, Model, Name
@@ -52,6 +54,13 @@ class Scene(Model):
         """Height and width of a cell: units of the CRS, or 1 where there is none."""
         left, bottom, right, top = self.bounds
         return (top - bottom) / self.shape[0], (right - left) / self.shape[1]
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Its own grid."""
+        height, width = self.cell
+        left, top = self.bounds[0], self.bounds[3]
+        return GeoBox(self.shape, Affine(width, 0, left, 0, -height, top), self.crs)
 
 
 class Scenes(Model):

@@ -7,7 +7,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -75,9 +74,7 @@ class SyntheticScene:
     @property
     def geobox(self) -> GeoBox:
         """The scene's own grid."""
-        height, width = self.scene.cell
-        left, top = self.scene.bounds[0], self.scene.bounds[3]
-        return GeoBox(self.scene.shape, Affine(width, 0, left, 0, -height, top), self.scene.crs)
+        return self.scene.geobox
 
     def read(self, variable: str, window: Window) -> NDArray[np.float32]:
         """Values of a window; the amplitude is NaN beyond the edge of the swath.

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
@@ -257,9 +256,7 @@ class SceneRaster:
     @property
     def geobox(self) -> GeoBox:
         """The scene's own grid."""
-        height, width = self.scene.cell
-        left, top = self.scene.bounds[0], self.scene.bounds[3]
-        return GeoBox(self.scene.shape, Affine(width, 0, left, 0, -height, top), self.scene.crs)
+        return self.scene.geobox
 
     def read(self, variable: str, window: Window) -> NDArray[np.float32]:
         """Values of a window; NaN where missing, and all NaN if the scene has no such file.
