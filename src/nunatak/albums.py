@@ -23,13 +23,21 @@ from nunatak.validation import explain
 
 
 def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Recipe]]:
-    """As `nunatak.config.load`; of a recipe of scenes, each scene's own recipe comes after it."""
+    """As `nunatak.config.load`; of a recipe of scenes, each scene's own recipe comes after it.
+
+    Raises
+    ------
+    ConfigError
+        As that does, or as `with_scenes`, or if a scene does not suit the scale.
+    """
     parsed, recipes = plain.load(config, folder)
     found: dict[str, Recipe] = {}
     for given in recipes.values():
         recipe = with_scenes(given, Path(parsed.results), Path(parsed.data))
         found[recipe.name] = recipe
-        found |= {part.name: part for part in map(recipe.of, recipe.places)}
+        for part in map(recipe.of, recipe.places):
+            part.layout  # noqa: B018
+            found[part.name] = part
     return parsed, found
 
 
@@ -39,7 +47,7 @@ def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
     Raises
     ------
     ConfigError
-        If what is to be mapped is in none of them, or they do not suit the scale.
+        If what is to be mapped is in none of them.
     """
     if recipe.scenes is None:
         return recipe
@@ -60,7 +68,4 @@ def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
         scenes = Scenes.model_validate({**recipe.scenes.model_dump(), "found": found})
     except ValidationError as error:
         raise explain(error, f"{recipe.name}: scenes", Scenes) from error
-    recipe = recipe.model_copy(update={"scenes": scenes})
-    for place in recipe.places:
-        recipe.of(place).layout  # noqa: B018
-    return recipe
+    return recipe.model_copy(update={"scenes": scenes})

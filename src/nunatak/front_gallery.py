@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nunatak import figures
 from nunatak.figures import Shown
-from nunatak.fronts import labelled, read_codes, read_front, told, whole
+from nunatak.fronts import labels, read_codes, read_front, thinned, whole
 from nunatak.geopackage import DatedFront
 from nunatak.products import Results
 
@@ -21,15 +21,15 @@ ROWS = 4
 def shown(scene: Results, method: str = "") -> Shown:
     """A scene to draw: its image, its labels, and what a method makes of it if one is named."""
     recipe, acquired = scene.recipe, scene.recipe.acquisition
-    zone, front = labelled(scene)
+    zone, front = labels(scene)
     return Shown(
         f"{acquired.group}, {acquired.date}, {acquired.sensor}",
         scene.coarse.read_first(whole(recipe)),
         acquired.bounds,
         acquired.crs is not None,
         true_zone=zone,
-        zone=read_codes(scene, method) if method and told(recipe, method) else None,
-        true_front=front.lines if front else (),
+        zone=read_codes(scene, method) if method and recipe.told(method) else None,
+        true_front=() if front is None else thinned(recipe, front).lines,
         front=read_front(scene, method).lines if method else (),
     )
 

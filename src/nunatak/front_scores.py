@@ -11,22 +11,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nunatak import figures, front_gallery
+from nunatak import figures, front_gallery, splits
 from nunatak.crew import Crew
 from nunatak.dag import mapped
 from nunatak.errors import DataError
 from nunatak.figures import markdown_table
-from nunatak.fronts import labelled, read_codes, read_front, told, whole
+from nunatak.fronts import Field, labels, read_codes, read_front, thinned, whole
 from nunatak.metrics.lines import DistanceSums, season, southern, unit
 from nunatak.metrics.segmentation import BoxSums, ConfusionSums
 from nunatak.ops.fronts import dilated, drawn, vertices
 from nunatak.ops.split import TEST
 from nunatak.products import Results
-from nunatak.splits import labels
 
 EVERYWHERE = "test scenes"
 NOTHING = "background alone"
-Field = NDArray[np.float32]
 
 
 @dataclass
@@ -52,7 +50,7 @@ class Marks:
         """Of no scene yet."""
         recipe = results.recipe
         classes = recipe.target.classes
-        zoned = bool(classes) if method == NOTHING else told(recipe, method)
+        zoned = bool(classes if method == NOTHING else recipe.told(method))
         zones = ConfusionSums(classes) if zoned else None
         return cls(zones, BoxSums(size), DistanceSums(units))
 
@@ -131,15 +129,14 @@ def _of_scene(results: Results, given: tuple[str, int, str]) -> Marked | None:
     """The marks of a scene; None if it is no test scene or has no labels."""
     place, size, hemisphere = given
     scene = results.at(place)
-    if not (labels(scene, whole(scene.recipe)) == TEST).all():
+    if not (splits.labels(scene, whole(scene.recipe)) == TEST).all():
         return None
-    zone, label = labelled(scene)
-    if label is None:
+    zone, front = labels(scene)
+    if front is None:
         return None
     recipe, acquired = scene.recipe, scene.recipe.acquisition
     units, factor = unit(acquired.crs)
-    front = scene.role("target").read(recipe.labels[-1], whole(recipe))
-    true = vertices(label.lines) * factor
+    true = vertices(thinned(recipe, front).lines) * factor
     marks = {}
     for method in recipe.products:
         found = Marks.empty(scene, method, units, size)

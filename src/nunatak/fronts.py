@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
+from nunatak import cog
 from nunatak.content import digest_array
 from nunatak.errors import ConfigError
 from nunatak.geopackage import DatedFront
@@ -20,19 +20,13 @@ from nunatak.grid import Window
 from nunatak.metrics.lines import unit
 from nunatak.ops.fronts import Traced, drawn, from_front, from_zones, length, line
 from nunatak.products import Results
-from nunatak.provenance import digest_json, fsync_folder, read_json
+from nunatak.provenance import digest_json, read_json
 from nunatak.recipe import Recipe
-from nunatak.sources.disk import room
 
+Field = NDArray[np.float32]
 UNKNOWN, TRUE = 255, "true"
 NOWHERE = "none: cells of an image whose place is not known"
-_COG = {
-    "driver": "COG",
-    "COMPRESS": "ZSTD",
-    "BLOCKSIZE": "512",
-    "OVERVIEW_RESAMPLING": "MODE",
-    "NUM_THREADS": "ALL_CPUS",
-}
+_COG = {"OVERVIEW_RESAMPLING": "MODE"}
 
 
 def whole(recipe: Recipe) -> Window:
@@ -100,7 +94,7 @@ def publish_fronts(
     cell = (scene.cell[0] * factor, scene.cell[1] * factor)
     least = shortest if scene.crs else shortest_cells
     layers = results.mosaic(method).read_all(whole(recipe))[: len(names)]
-    count = len(classes) if told(recipe, method) else 0
+    count = len(recipe.told(method))
     traced = Traced([])
     if count:
         sea, ice = classes.index(ocean), classes.index(glacier)
@@ -110,7 +104,8 @@ def publish_fronts(
         traced = replace(traced, paths=ridge.paths)
     codes = _codes(traced, layers[0])
     place = scene.crs or NOWHERE
-    _write_codes(codes, results, path, {**tags, "GEOREFERENCE": place, **_legend(recipe, traced)})
+    says = {**tags, "GEOREFERENCE": place, **_legend(recipe, traced)}
+    cog.write(path, lambda plain: _write_plain(codes, recipe.layout.fine, plain, says), _COG)
     parts = [line(p, scene.bounds, scene.cell).tolist() for p in traced.paths]
     front = {"units": units, "lengths": [length(p, cell) for p in traced.paths], "lines": parts}
     digests = {"front": digest_json(front), "codes": digest_array(codes)}
@@ -118,7 +113,7 @@ def publish_fronts(
     return {"front": front, "georeference": place, "variables": variables}
 
 
-def _codes(traced: Traced, layer: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _codes(traced: Traced, layer: Field) -> NDArray[np.uint8]:
     field = drawn(traced.paths, layer.shape) if traced.zone is None else traced.zone
     return np.where(np.isnan(layer), UNKNOWN, np.nan_to_num(field)).astype(np.uint8)
 
@@ -128,29 +123,21 @@ def _legend(recipe: Recipe, traced: Traced) -> dict[str, str]:
     return {"CODES": ", ".join(f"{code} {name}" for code, name in enumerate(names))}
 
 
-def _write_codes(
-    codes: NDArray[np.uint8], results: Results, path: Path, tags: Mapping[str, str]
+def _write_plain(
+    codes: NDArray[np.uint8], box: GeoBox, path: Path, tags: Mapping[str, str]
 ) -> None:
-    box = results.recipe.layout.fine
     profile = {
         **{"driver": "GTiff", "height": box.shape[0], "width": box.shape[1], "count": 1},
         **{"dtype": "uint8", "nodata": UNKNOWN, "tiled": True},
     }
     if box.crs is not None:
         profile |= {"crs": box.crs.to_wkt(), "transform": box.affine}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".publish-", dir=path.parent) as folder:
-        plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
-        with room(path.name, path.parent):
-            with rasterio.open(plain, "w", **profile) as out:
-                out.update_tags(**tags)
-                out.write(codes, 1)
-            rasterio.shutil.copy(plain, cog, **_COG)
-        cog.replace(path)
-    fsync_folder(path.parent)
+    with rasterio.open(path, "w", **profile) as out:
+        out.update_tags(**tags)
+        out.write(codes, 1)
 
 
-def read_codes(results: Results, method: str) -> NDArray[np.float32]:
+def read_codes(results: Results, method: str) -> Field:
     """The zones that were published of a scene (rows, columns); NaN where missing."""
     results.note(_step(results, method), "codes")
     with rasterio.open(results.folder / "publish" / f"{method}.tif") as file:
@@ -166,22 +153,16 @@ def read_front(results: Results, method: str) -> DatedFront:
     return dated(results.recipe, method, lines)
 
 
-def told(recipe: Recipe, method: str) -> bool:
-    """Whether a method tells classes, not lines alone."""
-    return any(name in recipe.target.classes for name in recipe.layers(method))
-
-
-def labelled(scene: Results) -> tuple[NDArray[np.float32] | None, DatedFront | None]:
-    """The labels of a scene, None where there are none: codes of classes, and the front thinned."""
+def labels(scene: Results) -> tuple[Field | None, Field | None]:
+    """The labels of a scene, None where there are none: codes of classes, and the first line."""
     recipe, target = scene.recipe, scene.role("target")
     fields = target.only(*recipe.labels).read_all(whole(recipe))
     known = [None if np.isnan(field).all() else field for field in fields]
     zone = known[0] if recipe.target.classes else None
-    line = known[1 if recipe.target.classes else 0] if recipe.target.lines else None
-    return zone, None if line is None else thinned(recipe, line)
+    return zone, known[1 if recipe.target.classes else 0] if recipe.target.lines else None
 
 
-def thinned(recipe: Recipe, front: NDArray[np.float32]) -> DatedFront:
+def thinned(recipe: Recipe, front: Field) -> DatedFront:
     """A labelled front, which may be some cells wide, as lines."""
     scene = recipe.acquisition
     found = from_front(front, scene.cell).paths

@@ -437,6 +437,10 @@ class Recipe(Model):
         given = self.methods[method].layers
         return self.target.layers if given is None else given
 
+    def told(self, method: str) -> tuple[str, ...]:
+        """The classes that a method tells: all, or none if it tells lines alone."""
+        return tuple(name for name in self.layers(method) if name in self.target.classes)
+
     def reads(self, method: str) -> tuple[str, ...]:
         """The conditions that a method reads."""
         given = self.methods[method].conditions

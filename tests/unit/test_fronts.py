@@ -186,7 +186,7 @@ def test_a_drawn_path_is_found_again() -> None:
     field = fronts.drawn([path], (30, 40))
     assert field.sum() == len(path)
     bounds = (0.0, 0.0, 40.0, 30.0)
-    again = fronts.on_line(field, bounds, SQUARE)
+    again = fronts.line(np.argwhere(field == 1), bounds, SQUARE)
     np.testing.assert_allclose(again, fronts.line(path, bounds, SQUARE))
     assert fronts.vertices([]).shape == (0, 2)
 

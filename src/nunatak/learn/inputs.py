@@ -90,9 +90,9 @@ class Inputs:
             for name, p in self.products.items()
         }
         recipe = self.results.recipe
-        layers, classes = recipe.layers(self.method), recipe.target.classes
-        count = len([name for name in layers if name in classes])
-        return ModelSpec(recipe.grid.scale, inputs, count, len(layers) - count)
+        classes = len(recipe.told(self.method))
+        lines = len(recipe.layers(self.method)) - classes
+        return ModelSpec(recipe.grid.scale, inputs, classes, lines)
 
     def read(self, window: Window, read: Read = Product.read_all) -> Arrays:
         """Read every input of a window of coarse cells, raw: name -> (channels, rows, columns).

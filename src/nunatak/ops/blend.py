@@ -6,6 +6,7 @@ the same windows with the same weights whatever the block that it falls in.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -16,9 +17,38 @@ from numpy.typing import NDArray
 from nunatak.grid import Window
 
 
+class Windows(ABC):
+    """Windows whose places and weights are those along either axis, taken together."""
+
+    @abstractmethod
+    def spans(self, axis: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The windows along one axis that reach into ``[start, stop)``: (first, last + 1)."""
+
+    @abstractmethod
+    def _along(
+        self, axis: int, span: tuple[int, int], part: tuple[int, int], scale: int
+    ) -> NDArray[np.float64]:
+        """Weights of a window along one axis at the fine cells of a part of it."""
+
+    def windows(self, core: Window) -> Iterator[Window]:
+        """The windows, feathers included, that reach into a block's core."""
+        rows = self.spans(0, core.top, core.bottom)
+        cols = list(self.spans(1, core.left, core.right))
+        for (top, bottom), (left, right) in product(rows, cols):
+            yield Window(top, bottom, left, right)
+
+    def weights(self, window: Window, part: Window, scale: int) -> NDArray[np.float64]:
+        """Weights of a window at the fine cells of a part of it."""
+        rows = self._along(0, (window.top, window.bottom), (part.top, part.bottom), scale)
+        cols = self._along(1, (window.left, window.right), (part.left, part.right), scale)
+        return rows[:, None] * cols[None, :]
+
+
 @dataclass(frozen=True)
-class Lattice:
+class Lattice(Windows):
     """Square windows that overlap by twice the feather and together cover the domain.
+
+    Weights sum to 1 over all windows.
 
     Parameters
     ----------
@@ -45,20 +75,7 @@ class Lattice:
             if low < stop and start < high:
                 yield low, high
 
-    def windows(self, core: Window) -> Iterator[Window]:
-        """The windows, feathers included, that reach into a block's core."""
-        rows = self.spans(0, core.top, core.bottom)
-        cols = list(self.spans(1, core.left, core.right))
-        for (top, bottom), (left, right) in product(rows, cols):
-            yield Window(top, bottom, left, right)
-
-    def weights(self, window: Window, part: Window, scale: int) -> NDArray[np.float64]:
-        """Weights of a window at the fine cells of a part of it; they sum to 1 over all windows."""
-        rows = self._ramp(0, (window.top, window.bottom), (part.top, part.bottom), scale)
-        cols = self._ramp(1, (window.left, window.right), (part.left, part.right), scale)
-        return rows[:, None] * cols[None, :]
-
-    def _ramp(
+    def _along(
         self, axis: int, span: tuple[int, int], part: tuple[int, int], scale: int
     ) -> NDArray[np.float64]:
         at = (np.arange(part[0] * scale, part[1] * scale) + 0.5) / scale
@@ -77,8 +94,10 @@ class Lattice:
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Overlap(Windows):
     """Square windows of one size that begin every ``stride`` cells, weighed by Gaussians.
+
+    Weights are not yet divided by their sum.
 
     For networks that see a window as a whole. The last windows end where the domain ends; a domain
     that is smaller than a window is one window. Gourmelon et al. 2022, doi
@@ -107,22 +126,10 @@ class Overlap:
             if low < stop and start < high:
                 yield low, high
 
-    def windows(self, core: Window) -> Iterator[Window]:
-        """The windows that reach into a block's core."""
-        rows = self.spans(0, core.top, core.bottom)
-        cols = list(self.spans(1, core.left, core.right))
-        for (top, bottom), (left, right) in product(rows, cols):
-            yield Window(top, bottom, left, right)
-
-    def weights(self, window: Window, part: Window, scale: int) -> NDArray[np.float64]:
-        """Weights of a window at the fine cells of a part of it; not yet divided by their sum."""
-        rows = self._bell((window.top, window.bottom), (part.top, part.bottom), scale)
-        cols = self._bell((window.left, window.right), (part.left, part.right), scale)
-        return rows[:, None] * cols[None, :]
-
-    def _bell(
-        self, span: tuple[int, int], part: tuple[int, int], scale: int
+    def _along(
+        self, axis: int, span: tuple[int, int], part: tuple[int, int], scale: int
     ) -> NDArray[np.float64]:
+        del axis
         at = (np.arange(part[0] * scale, part[1] * scale) + 0.5) / scale
         middle, width = sum(span) / 2, (span[1] - span[0]) / 8
         weights: NDArray[np.float64] = np.exp(-0.5 * ((at - middle) / width) ** 2)

@@ -198,11 +198,6 @@ def line(path: Path, bounds: Bounds, cell: Cell) -> Line:
     return np.stack([left + across, top - down], axis=1)
 
 
-def on_line(front: Array, bounds: Bounds, cell: Cell) -> Line:
-    """Centres of the cells of a front (1; 0 or NaN elsewhere) as x and y (n, 2), in no order."""
-    return line(np.argwhere(front == 1), bounds, cell)
-
-
 def vertices(lines: Sequence[Line]) -> Line:
     """All vertices of some lines (n, 2); of none, an empty array."""
     return np.concatenate(lines) if lines else np.empty((0, 2))

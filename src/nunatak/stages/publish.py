@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from rasterio.windows import Window as RasterWindow
 
-from nunatak import __version__
+from nunatak import __version__, cog
 from nunatak.ahead import one_ahead
 from nunatak.grid import Block
 from nunatak.products import Results
-from nunatak.provenance import code_digest, digest_json, fsync_folder, read_json
+from nunatak.provenance import code_digest, digest_json, read_json
 from nunatak.registry import ALBUMS, PUBLISH
-from nunatak.sources.disk import room
 from nunatak.store import Product
 
 COG = {
-    "driver": "COG",
-    "COMPRESS": "ZSTD",
     "LEVEL": "3",
     "PREDICTOR": "YES",
-    "BLOCKSIZE": "512",
     "OVERVIEW_RESAMPLING": "AVERAGE",
     "BIGTIFF": "IF_SAFER",
-    "NUM_THREADS": "ALL_CPUS",
 }
 
 
@@ -50,15 +43,7 @@ def write_cog(product: Product, path: Path, nodata: float, tags: Mapping[str, st
     tags
         Metadata of the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".publish-", dir=path.parent) as folder:
-        plain, cog = Path(folder) / "plain.tif", Path(folder) / "cog.tif"
-        # In bytes: every block is written and read once, so that a cache only holds memory.
-        with room(path.name, path.parent), rasterio.Env(GDAL_CACHEMAX=128):
-            _write_plain(product, plain, nodata, tags)
-            rasterio.shutil.copy(plain, cog, **COG)
-        cog.replace(path)
-    fsync_folder(path.parent)
+    cog.write(path, lambda plain: _write_plain(product, plain, nodata, tags), COG)
 
 
 def _write_plain(product: Product, path: Path, nodata: float, tags: Mapping[str, str]) -> None:

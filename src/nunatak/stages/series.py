@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nunatak import figures, front_gallery
 from nunatak.dag import SERIES, mapped
-from nunatak.fronts import TRUE, labelled, read_codes, read_front, told
+from nunatak.fronts import TRUE, labels, read_codes, read_front, thinned
 from nunatak.geopackage import DatedFront, write_fronts
 from nunatak.metrics.lines import unit
 from nunatak.ops.series import Reading, area, inside, placed, position, table
@@ -39,11 +39,13 @@ def series(results: Results) -> dict[str, Any]:
     recipe, folder = results.recipe, results.folder / "series"
     assert recipe.series is not None
     scenes = [results.at(place) for place in mapped(recipe)]
-    fronts = [front for scene in scenes for front in known(scene)]
+    found = {scene.recipe.scene: [*known(scene)] for scene in scenes}
+    fronts = [front for one in found.values() for front in one]
     folder.mkdir(parents=True, exist_ok=True)
     write_fronts(folder / "fronts.gpkg", fronts)
     chosen = [s for s in scenes if s.recipe.acquisition.group == recipe.series.group]
-    frame = table([r for scene in chosen for r in readings(scene, recipe.series)])
+    each = (readings(s, recipe.series, found[s.recipe.scene]) for s in chosen)
+    frame = table([reading for scene in each for reading in scene])
     write_text(folder / "series.csv", frame.to_csv(index=False, date_format="%Y-%m-%d"))
     _draw(chosen, frame, [f for f in fronts if f.group == recipe.series.group], folder)
     files = [folder / name for name in SERIES]
@@ -53,25 +55,26 @@ def series(results: Results) -> dict[str, Any]:
 
 def known(scene: Results) -> Iterator[DatedFront]:
     """The fronts of a scene: the labelled one, if it has labels, and that of every method."""
-    _, label = labelled(scene)
-    yield from (front for front in (label,) if front)
+    _, label = labels(scene)
+    if label is not None:
+        yield thinned(scene.recipe, label)
     for method in scene.recipe.products:
         yield read_front(scene, method)
 
 
-def readings(scene: Results, given: Series) -> Iterator[Reading]:
-    """Where the front crosses the centre line and how large the glacier is, by label and method."""
+def readings(scene: Results, given: Series, fronts: Sequence[DatedFront]) -> Iterator[Reading]:
+    """Where each front of a scene crosses the centre line, and how large the glacier is by it."""
     recipe, acquired = scene.recipe, scene.recipe.acquisition
     centre = _placed(scene, given.line)
     units, factor = unit(acquired.crs)
     cell = (acquired.cell[0] * factor, acquired.cell[1] * factor)
     ring = _placed(scene, given.within) if given.within else None
-    where = inside(ring, acquired.bounds, acquired.shape) if ring is not None else None
+    seen = np.ones(acquired.shape, bool)
+    seen = seen if ring is None else inside(ring, acquired.bounds, acquired.shape)
     code = recipe.target.classes.index(given.area)
     who = (acquired.group, recipe.scene, acquired.date, acquired.sensor)
-    for front in known(scene):
+    for front in fronts:
         zone = _zone(scene, front.source)
-        seen = np.ones(acquired.shape, bool) if where is None else where
         size = float("nan") if zone is None else area(zone, cell, seen, glacier=code)
         along = position(centre, front.lines) * factor
         yield Reading(*who, front.source, units, along, size)
@@ -86,8 +89,8 @@ def _placed(scene: Results, points: tuple[tuple[float, float], ...]) -> Line:
 def _zone(scene: Results, source: str) -> NDArray[np.float32] | None:
     """Codes of the classes, by label or by a method; None if it tells none."""
     if source == TRUE:
-        return labelled(scene)[0]
-    return read_codes(scene, source) if told(scene.recipe, source) else None
+        return labels(scene)[0]
+    return read_codes(scene, source) if scene.recipe.told(source) else None
 
 
 def _draw(
