@@ -209,6 +209,7 @@ def _dangling(recipe: Recipe) -> Iterator[str]:
     named += [("role", "roles", "target"), ("role", "coarse.role", recipe.coarse.role)]
     named += [("method", f"products.{i}", name) for i, name in enumerate(recipe.products)]
     named += [("role", "split.role", recipe.split.role)] if recipe.split.role else []
+    named += [("role", "insitu", recipe.insitu)] if recipe.insitu else []
     named += [
         ("role", f"evaluate.classes.{name}", part.role)
         for name, parts in recipe.evaluate.classes.items()

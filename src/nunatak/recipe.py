@@ -317,7 +317,11 @@ class Series(Model):
 
 
 class Recipe(Model):
-    """Everything that one product differs in from another."""
+    """Everything that one product differs in from another.
+
+    ``insitu`` names a role of stations: its fields hold what was measured, in the cells that the
+    stations lie in, and are missing elsewhere.
+    """
 
     name: Annotated[str, Field(pattern=RUN)]
     title: str
@@ -329,6 +333,7 @@ class Recipe(Model):
     conditions: tuple[Name, ...] = ()
     coarse: Coarse
     picks: Picks | None = None
+    insitu: Name | None = None
     split: Split
     tiles: Tiles
     methods: dict[Name, Method]

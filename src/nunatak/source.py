@@ -109,6 +109,7 @@ class Variable(Model):
     what the file itself declares; values outside ``valid_range`` (in the file's units) are missing.
     Values below ``floor`` (in the file's units) stand for it, and are valid: where a file says "no
     ice" by a negative thickness, ``floor: 0``. It must lie in the valid range.
+    ``lag`` is how many days before a scene's own date the field is taken, of a source of days.
     """
 
     name: str = ""
@@ -118,6 +119,7 @@ class Variable(Model):
     nodata: float | None = None
     valid_range: tuple[float, float] | None = None
     floor: float | None = None
+    lag: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _convertible(self) -> Variable:

@@ -169,17 +169,17 @@ def test_the_digest_of_a_scene_is_that_of_its_own_files(tmp_path: Path) -> None:
     image(tmp_path)
     image(tmp_path, other)
     given = album(tmp_path)
-    seen = [given.digest(NAME)]
-    kept = given.digest(other)
+    seen = [given.digest(NAME, given.scenes()[NAME])]
+    kept = given.digest(other, given.scenes()[other])
     save(tmp_path / "zones" / f"{NAME}_zones.png", np.zeros((4, 6), np.uint8))
-    seen.append(given.digest(NAME))
+    seen.append(given.digest(NAME, given.scenes()[NAME]))
     (tmp_path / "images" / f"{NAME}.json").write_text(json.dumps({"sensor": "ERS"}))
-    seen.append(given.digest(NAME))
+    seen.append(given.digest(NAME, given.scenes()[NAME]))
     (tmp_path / "fronts").mkdir()
     (tmp_path / "zones" / f"{NAME}_zones.png").rename(tmp_path / "fronts" / f"{NAME}_front.png")
-    seen.append(given.digest(NAME))
+    seen.append(given.digest(NAME, given.scenes()[NAME]))
     assert len(set(seen)) == 4
-    assert given.digest(other) == kept
+    assert given.digest(other, given.scenes()[other]) == kept
 
 
 # What is refused

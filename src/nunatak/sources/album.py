@@ -49,8 +49,13 @@ class SyntheticAlbum:
         taken = Glacier(self.seed, glacier).acquisition(number, self.coarsening)
         return Scene.model_validate(asdict(taken))
 
-    def digest(self, name: str) -> str:
+    def holds(self, scene: Scene) -> bool:
+        """Whether there is a scene of the same group and date."""
+        return (scene.group, scene.date) in {(s.group, s.date) for s in self.scenes().values()}
+
+    def digest(self, name: str, scene: Scene) -> str:
         """Digest of what a scene is a function of."""
+        del scene
         return digest_json([self.seed, *self._numbers[name], self.coarsening])
 
     def raster(self, name: str, scene: Scene) -> SyntheticScene:

@@ -49,9 +49,10 @@ def open_raster(results: Results, key: str, data: Path) -> Raster:
     step = f"{results.recipe.family}/scan/{key}"
     scene = results.recipe.scene
     if scene and isinstance(opened, Album):
-        if results.ledger and results.ledger.note(step, scene) != opened.digest(scene):
+        known = results.recipe.acquisition
+        if results.ledger and results.ledger.note(step, scene) != opened.digest(scene, known):
             raise _changed(key, scene)
-        return opened.raster(scene, results.recipe.acquisition)
+        return opened.raster(scene, known)
     if results.ledger is None:
         raster: Raster = opened
         return raster

@@ -55,7 +55,10 @@ class Album(Protocol):
     def raster(self, name: str, scene: Scene) -> Raster:
         """One scene, to be read."""
 
-    def digest(self, name: str) -> str:
+    def holds(self, scene: Scene) -> bool:
+        """Whether it has something of a scene that another album tells of."""
+
+    def digest(self, name: str, scene: Scene) -> str:
         """Digest of all that a scene is read from."""
 
 

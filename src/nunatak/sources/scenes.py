@@ -142,8 +142,13 @@ class FileAlbum:
         places = (self.folder / text.replace(_NAME, name) for text in self.files[variable])
         return next((path for path in places if path.exists()), None)
 
-    def digest(self, name: str) -> str:
+    def holds(self, scene: Scene) -> bool:
+        """Whether there is a scene of the same group and date."""
+        return (scene.group, scene.date) in {(s.group, s.date) for s in self.scenes().values()}
+
+    def digest(self, name: str, scene: Scene) -> str:
         """Digest of a scene's files."""
+        del scene
         return digest_json({key: digest_file(path) for key, path in self._paths(name)})
 
     def _paths(self, name: str) -> Iterator[tuple[str, Path]]:

@@ -80,7 +80,8 @@ def scan(results: Results, source: str, data: Path) -> dict[str, Any]:
     """
     raster = open_source(results, source, data)
     if results.recipe.scenes and isinstance(raster, Album):
-        found = {name: {"digest": raster.digest(name)} for name in results.recipe.places}
+        scenes = results.recipe.scenes.found
+        found = {name: {"digest": raster.digest(name, scene)} for name, scene in scenes.items()}
         return {"source": source, "variables": found}
     names = used(results.recipe.model_dump(mode="json"))[source]
     if raster.geobox is None:
