@@ -15,8 +15,8 @@ from nunatak import config as plain
 from nunatak.config import Config
 from nunatak.errors import ConfigError
 from nunatak.recipe import Recipe
-from nunatak.registry import READERS
-from nunatak.scene import Scenes
+from nunatak.registry import ALBUMS, READERS
+from nunatak.scene import Scene, Scenes
 from nunatak.sources.catalogue import local_paths
 from nunatak.sources.raster import Album
 from nunatak.validation import explain
@@ -52,10 +52,7 @@ def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
     if recipe.scenes is None:
         return recipe
     key = recipe.scenes.source
-    source = recipe.sources[key]
-    path = local_paths(source, key, results / "download" / key, data)[0]
-    album: Album = READERS.call(source.reader.op, source.reader.args, path, source)
-    found = album.scenes()
+    found = _joined(recipe, results, data)
     groups = {scene.group for scene in found.values()}
     asked = {*recipe.scenes.mapped, *([recipe.series.group] if recipe.series else [])}
     if unknown := sorted(asked - groups):
@@ -69,3 +66,35 @@ def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
     except ValidationError as error:
         raise explain(error, f"{recipe.name}: scenes", Scenes) from error
     return recipe.model_copy(update={"scenes": scenes})
+
+
+def _joined(recipe: Recipe, results: Path, data: Path) -> dict[str, Scene]:
+    """The scenes of which every album that a role reads has something."""
+    assert recipe.scenes is not None
+    read = {role.source for role in recipe.roles.values()} - {recipe.scenes.source}
+    others = sorted(k for k in read if recipe.sources[k].reader.op in ALBUMS)
+    found = _album(recipe, recipe.scenes.source, results, data).scenes()
+    for key in others:
+        other = _album(recipe, key, results, data)
+        kept = {name: scene for name, scene in found.items() if other.holds(scene)}
+        if not kept:
+            raise ConfigError(
+                f"{recipe.name}: {key} has none of the days of {recipe.scenes.source}:"
+                f" {_span(other.scenes())} beside {_span(found)}",
+                "sources that share days: they are joined by date",
+                "check the dates of both, and the reader's dates",
+            )
+        found = kept
+    return found
+
+
+def _span(scenes: Mapping[str, Scene]) -> str:
+    dates = sorted(scene.date for scene in scenes.values())
+    return f"{dates[0]} to {dates[-1]}" if dates else "none"
+
+
+def _album(recipe: Recipe, key: str, results: Path, data: Path) -> Album:
+    source = recipe.sources[key]
+    path = local_paths(source, key, results / "download" / key, data)[0]
+    album: Album = READERS.call(source.reader.op, source.reader.args, path, source)
+    return album

@@ -11,6 +11,7 @@ from nunatak.registry import (
     AS_IS,
     FIELD_READERS,
     LEAKY,
+    MASKS,
     MODELS,
     SCENE_READERS,
     STAGED,
@@ -179,7 +180,8 @@ def _uncompared(recipe: Recipe) -> Iterator[str]:
 def _incomparable(recipe: Recipe) -> Iterator[str]:
     """What meets the target has its units; picks that are heights have its vertical datum too."""
     meeting = ["target", *([] if recipe.coarse.degrade.op in AS_IS else [recipe.coarse.role])]
-    meeting += [c.role for m in recipe.methods.values() for c in m.constraints if c.role]
+    held = [c for m in recipe.methods.values() for c in m.constraints if c.op not in MASKS]
+    meeting += [c.role for c in held if c.role]
     meeting += [recipe.picks.below] if recipe.picks and recipe.picks.below else []
     found = [(f"roles.{r}", recipe.roles[r].source, recipe.roles[r].variables[0]) for r in meeting]
     if recipe.picks:

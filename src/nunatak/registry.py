@@ -126,15 +126,17 @@ READERS = Registry(
         "raster": "nunatak.sources.readers:open_raster",
         "netcdf": "nunatak.sources.readers:open_netcdf",
         "zarr": "nunatak.sources.readers:open_zarr",
+        "npy": "nunatak.sources.readers:open_npy",
         "points": "nunatak.sources.points:open_points",
         "vector": "nunatak.sources.vector:open_vector",
         "synthetic": "nunatak.sources.synthetic:open_synthetic",
         "scenes": "nunatak.sources.scenes:open_scenes",
         "synthetic_scenes": "nunatak.sources.album:open_synthetic_scenes",
+        "days": "nunatak.sources.days:open_days",
     },
 )
 # Those that hold many scenes, each on a grid of its own.
-ALBUMS = {"scenes", "synthetic_scenes"}
+ALBUMS = {"scenes", "synthetic_scenes", "days"}
 DEGRADE = Registry(
     "degrade",
     {
@@ -162,6 +164,7 @@ SPLITS = Registry(
         "squares": "nunatak.ops.split:squares",
         "regions": "nunatak.ops.split:regions",
         "groups": "nunatak.ops.split:groups",
+        "days": "nunatak.ops.split:days",
         "leaky_tiles": "nunatak.ops.split:leaky_tiles",
     },
 )
@@ -173,10 +176,15 @@ POSTPROCESS = Registry(
         "block_mean": "nunatak.ops.postprocess:block_mean",
         "block_mean_above": "nunatak.ops.postprocess:block_mean_above",
         "below": "nunatak.ops.postprocess:below",
+        "known": "nunatak.ops.postprocess:known",
     },
 )
-FIELD_READERS = {"below", "regions"}
-SCENE_READERS = {"groups"}
+FIELD_READERS = {"below", "known", "regions"}
+# Those of them that ask only where the field is missing, in whatever units it is.
+MASKS = {"known"}
+SCENE_READERS = {"groups", "days"}
+# Those that tell scenes of one group apart by their dates.
+DATED = {"days"}
 PUBLISH = Registry(
     "publish",
     {

@@ -67,13 +67,19 @@ class Scenes(Model):
     """The scenes of a recipe, each a grid of its own: the source that holds them, which are mapped.
 
     ``mapped`` are the groups whose scenes become products; the others are only learnt from.
+    ``since`` and ``until`` narrow that to days from and to a date, both included.
     ``found`` is filled from the source.
     """
 
     source: Name
     mapped: tuple[str, ...] = ()
+    since: dt.date | None = None
+    until: dt.date | None = None
     found: dict[SceneName, Scene] = Field(default_factory=dict)
 
     def maps(self, scene: str) -> bool:
         """Whether a scene becomes a product."""
-        return not self.mapped or self.found[scene].group in self.mapped
+        found = self.found[scene]
+        early = self.since is not None and found.date < self.since
+        late = self.until is not None and found.date > self.until
+        return not (early or late) and (not self.mapped or found.group in self.mapped)

@@ -22,7 +22,7 @@ from nunatak.ops.split import TRAIN, VALIDATION
 from nunatak.products import Results
 from nunatak.provenance import read_json
 from nunatak.recipe import Recipe
-from nunatak.registry import LEAKY, TASKS
+from nunatak.registry import LEAKY, SCENE_READERS, TASKS
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def _check(results: Results, network: Network) -> None:
 
 def _compare(recipe: Recipe, cells: int) -> None:
     metres, buffer = cells * recipe.coarse_resolution, recipe.split.buffer
-    if metres > buffer and recipe.split.by.op not in LEAKY:
+    if metres > buffer and recipe.split.by.op not in (LEAKY | SCENE_READERS):
         raise ConfigError(
             f"the network's receptive field reaches {metres:g} m ({cells} coarse cells), but"
             f" split.buffer is {buffer:g} m",

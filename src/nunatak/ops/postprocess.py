@@ -48,6 +48,20 @@ def below(
     return held.astype(np.float32)
 
 
+def known(
+    field: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+    scale: int,
+    other: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Missing where another field is missing: land, where that is a field of the ocean.
+
+    ``other`` lies on the fine grid. A coarse cell at a coast is the mean of its ocean alone.
+    """
+    del coarse, scale
+    return np.where(np.isnan(other), np.float32(np.nan), field)
+
+
 def block_mean_above(
     field: NDArray[np.float32],
     coarse: NDArray[np.float32],

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from nunatak.errors import ConfigError
 from nunatak.scene import Scene
 
 TRAIN, VALIDATION, TEST, NONE = 0, 1, 2, 255
@@ -117,6 +118,64 @@ def groups(
     held = late or scene.group in (validation or [])
     label = TEST if scene.group in test else VALIDATION if held else TRAIN
     return np.full(box.shape, label, dtype=np.uint8)
+
+
+def days(
+    box: GeoBox,
+    scene: Scene,
+    *,
+    test: list[list[dt.date]],
+    validation: list[list[dt.date]],
+    gap: int = 0,
+) -> NDArray[np.uint8]:
+    """Blocks of time: the days of some periods test or validate, those next to them are left out.
+
+    Parameters
+    ----------
+    box
+        The window of the scene's coarse grid.
+    scene
+        The scene: a day of a region.
+    test
+        Periods that are tested on, each its first and last day (YYYY-MM-DD).
+    validation
+        Periods that are validated on.
+    gap
+        Days that must lie between two splits: those before and after a test period are in no split,
+        nor are those before and after a period of validation, but for days of the test.
+
+    Returns
+    -------
+    ndarray
+        (rows, columns), uint8, all the same: 0 training, 1 validation, 2 test, 255 none.
+
+    Raises
+    ------
+    ConfigError
+        If a period is none.
+    """
+    held = {TEST: _periods(test), VALIDATION: _periods(validation)}
+    away = {label: min(_away(scene.date, p) for p in periods) for label, periods in held.items()}
+    label = TRAIN if min(away.values()) > gap else NONE
+    if away[VALIDATION] == 0 and away[TEST] > gap:
+        label = VALIDATION
+    return np.full(box.shape, TEST if away[TEST] == 0 else label, dtype=np.uint8)
+
+
+def _periods(given: list[list[dt.date]]) -> list[tuple[dt.date, dt.date]]:
+    found = [tuple(dt.date.fromisoformat(str(day)) for day in period) for period in given]
+    if wrong := [period for period in found if len(period) != 2 or period[0] > period[1]]:
+        told = ", ".join(map(str, wrong[0]))
+        raise ConfigError(f"split.by: the period {told}", "its first and its last day")
+    if not found:
+        raise ConfigError("split.by: no period", "at least one of the test and one of validation")
+    return [(first, last) for first, last in found]
+
+
+def _away(date: dt.date, period: tuple[dt.date, dt.date]) -> int:
+    """Days between a date and a period; 0 within it."""
+    first, last = period
+    return max((first - date).days, (date - last).days, 0)
 
 
 def leaky_tiles(

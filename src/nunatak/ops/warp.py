@@ -73,6 +73,31 @@ def warp(raster: Raster, variable: str, to: GeoBox, resampling: str) -> NDArray[
     return _warp(raster, box, variable, to, resampling)
 
 
+def surrounding(raster: Raster, variable: str, to: GeoBox) -> NDArray[np.float32]:
+    """The source's own cells that lie in a grid's extent, or within a kernel's reach of it.
+
+    Parameters
+    ----------
+    raster
+        A source with a grid.
+    variable
+        Its variable.
+    to
+        The grid; it may reach beyond the source.
+
+    Returns
+    -------
+    ndarray
+        Units of the file, NaN where missing or beyond the source; empty if the two do not meet.
+    """
+    assert raster.geobox is not None
+    box = turned(raster.geobox, to)
+    window = needed(box, to, "lanczos")
+    if min(window.shape) <= 0:
+        return np.empty((0, 0), np.float32)
+    return _take(raster, box, variable, window)
+
+
 def _warp(
     raster: Raster, box: GeoBox, variable: str, to: GeoBox, resampling: str
 ) -> NDArray[np.float32]:

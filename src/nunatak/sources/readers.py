@@ -103,6 +103,50 @@ def _band_taker(dataset: Any, band: int) -> Callable[[slice, slice], ArrayLike]:
     return take
 
 
+def open_npy(path: Path, source: Source, *, bounds: list[float]) -> FileRaster:
+    """Open a NumPy file of one field, whose grid the catalogue declares.
+
+    Parameters
+    ----------
+    path
+        The file: (rows, columns), the first row the northernmost, the first column the
+        westernmost.
+    source
+        Its entry in the catalogue; it has one variable.
+    bounds
+        Left, bottom, right, top of the grid (units of the CRS).
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, or holds Python objects.
+    DataError
+        If it holds no field of numbers, the catalogue has several variables, or the bounds are
+        none.
+    """
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: {error}", "a NumPy file of numbers") from error
+    if values.ndim != 2 or values.dtype.kind not in "iuf" or len(source.variables) != 1:
+        raise DataError(
+            f"{path}: {values.dtype} of shape {values.shape}, for {', '.join(source.variables)}",
+            "numbers in rows and columns, for one variable",
+            "write each field to a file of its own",
+        )
+    if len(bounds) != 4 or not (bounds[0] < bounds[2] and bounds[1] < bounds[3]):
+        raise DataError(
+            f"{path}: bounds {bounds}", "left, bottom, right, top: a NumPy file tells no place"
+        )
+    left, bottom, right, top = bounds
+    rows, cols = values.shape
+    x, y = Axis(left, (right - left) / cols, cols), Axis(top, (bottom - top) / rows, rows)
+    name = next(iter(source.variables))
+    takers = {name: lambda rows, cols: values[rows, cols]}
+    grid = north_up(x, y, CRS(source.crs))
+    return FileRaster(grid, source.variables, (False, False), (rows, cols), takers)
+
+
 def open_netcdf(
     path: Path,
     source: Source,

@@ -24,7 +24,7 @@ from nunatak.ops.split import NAMES, TEST, TRAIN, VALIDATION
 from nunatak.products import Results
 from nunatak.provenance import digest_file, digest_json, write_json
 from nunatak.recipe import Recipe
-from nunatak.registry import LEAKY
+from nunatak.registry import DATED, LEAKY
 from nunatak.splits import labels
 from nunatak.statistics import statistics
 from nunatak.store import Product
@@ -181,7 +181,9 @@ def apart(recipe: Recipe, index: pd.DataFrame) -> dict[str, Any]:
     found = recipe.scenes.found
     groups = index["place"].map({name: scene.group for name, scene in found.items()})
     held = {split: set(groups[index["split"] == split]) for split in NAMES}
-    if shared := sorted(held[TEST] & (held[TRAIN] | held[VALIDATION])):
+    shared = sorted(held[TEST] & (held[TRAIN] | held[VALIDATION]))
+    dated = recipe.split.by.op in DATED
+    if shared and not dated:
         raise DataError(
             f"{', '.join(shared)}: some scenes are tested on, others learnt from",
             "every group wholly in the test, or wholly outside",
@@ -195,7 +197,37 @@ def apart(recipe: Recipe, index: pd.DataFrame) -> dict[str, Any]:
         .to_dict()
         for split in NAMES
     }
-    return {"tiles": counts, "size": size, "context": context, "scenes": told}
+    days = {"days": _days_apart(recipe, index)} if dated else {}
+    return {"tiles": counts, "size": size, "context": context, "scenes": told, **days}
+
+
+def _days_apart(recipe: Recipe, index: pd.DataFrame) -> dict[str, Any]:
+    """The least number of days from one split to another, and what is required.
+
+    Required are the days that inputs reach back beside the split's gap, so that no day is read by
+    two splits.
+    """
+    assert recipe.scenes is not None
+    dates = index["place"].map({n: scene.date for n, scene in recipe.scenes.found.items()})
+    held = {split: sorted(set(dates[index["split"] == split])) for split in NAMES}
+    required = max(int(recipe.split.by.args.get("gap", 0)), lag(recipe)) + 1
+    found: dict[str, Any] = {"required": required}
+    for a, b in combinations(NAMES, 2):
+        least = min(abs((one - other).days) for one in held[a] for other in held[b])
+        found[f"{NAMES[a]}-{NAMES[b]}"] = least
+        if least < required:
+            raise DataError(
+                f"{NAMES[a]} and {NAMES[b]} come within {least} days of each other",
+                f"{required} days at least: inputs reach {lag(recipe)} days back",
+                "make split.by's gap larger",
+            )
+    return found
+
+
+def lag(recipe: Recipe) -> int:
+    """The days that inputs reach back."""
+    roles = [recipe.roles[role] for role in (recipe.coarse.role, *recipe.conditions)]
+    return max(recipe.sources[r.source].variables[v].lag for r in roles for v in r.variables)
 
 
 def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
