@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from nunatak.content import digest_array
-from nunatak.errors import ConfigError, SourceError
+from nunatak.errors import ConfigError, DataError, SourceError
 from nunatak.grid import Window
-from nunatak.ops.warp import surrounding
+from nunatak.ops.footprint import coincident, turned
+from nunatak.ops.warp import surrounding, warp
 from nunatak.provenance import digest_json
 from nunatak.scene import Scene
 from nunatak.source import Source
@@ -208,8 +209,24 @@ class DayRaster:
         return self.album.opened(self.date).geobox
 
     def read(self, variable: str, window: Window) -> NDArray[np.float32]:
-        """Values of a window; NaN where missing, and all NaN if no file holds the lagged day."""
+        """Values of a window; NaN where missing, and all NaN if no file holds the lagged day.
+
+        Raises
+        ------
+        DataError
+            If the lagged day has other cells.
+        """
         date = self.date - dt.timedelta(days=self.album.source.variables[variable].lag)
         if date not in self.album.days:
             return np.full(window.shape, np.nan, np.float32)
-        return self.album.opened(date).read(variable, window)
+        found, box = self.album.opened(date), self.geobox
+        if found.geobox == box:
+            return found.read(variable, window)
+        there = box[window.slices]
+        if coincident(turned(found.geobox, there), there) is None:
+            raise DataError(
+                f"{date} lies on another grid than {self.date}",
+                "days of the same cells, whatever column they begin at",
+                "regrid one of them first, or make two sources of them",
+            )
+        return warp(found, variable, there, "nearest")
