@@ -43,6 +43,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
     except NunatakError as error:
         yield str(error)
     yield from _layered(recipe)
+    yield from _abnormal(recipe)
     stride, window = recipe.infer.stride, recipe.infer.window
     if stride and stride > window:
         yield f"infer.stride {stride}: windows would leave gaps: at most infer.window, {window}"
@@ -78,7 +79,8 @@ def _placeless(recipe: Recipe) -> Iterator[str]:
             yield "series: expected a section scenes, whose dates it follows"
     elif not recipe.scene:
         yield from _albumless(recipe)
-        told = [key for key, value in {**given, "shape": grid.shape}.items() if value is not None]
+        own = {"crs": grid.crs, "bounds": grid.bounds, "shape": grid.shape}
+        told = [key for key, value in own.items() if value is not None]
         if told:
             yield f"grid: {', '.join(told)} given; each scene brings its own: remove it"
 
@@ -91,6 +93,20 @@ def _albumless(recipe: Recipe) -> Iterator[str]:
         yield f"scenes.source {key!r} holds no scenes: expected one with the reader {readers}"
     if key not in {role.source for role in recipe.roles.values()}:
         yield f"scenes.source {key!r} is read by no role: name it in roles.target"
+
+
+def _abnormal(recipe: Recipe) -> Iterator[str]:
+    """Normals of what has none, or of samples that they could not follow."""
+    if not recipe.tiles.normals:
+        return
+    if recipe.scenes is None or recipe.target.layers:
+        yield "tiles.normals: expected scenes of days, and a target that is measured"
+    for method, m in recipe.methods.items():
+        if m.train and m.train.distort:
+            yield f"methods.{method}.train.distort: normals are of the cells as they lie"
+    curved = [n for n, by in recipe.tiles.normalise.items() if by.op != "standard"]
+    if curved:
+        yield f"tiles.normalise.{curved[0]}: with tiles.normals expected the operation standard"
 
 
 def _layered(recipe: Recipe) -> Iterator[str]:

@@ -164,6 +164,7 @@ class Results:
         if self.ledger is None:
             return digest_file(self.tiles / "tiles.parquet")
         products = ("target", "coarse", *self.recipe.reads(method))
+        products += ("normals",) if self.recipe.tiles.normals else ()
         names = ("statistics.json", "training", *(f"training/{name}" for name in products))
         return digest_json([self.note(self._tiling, n) for n in names])
 
@@ -181,6 +182,8 @@ class Results:
 
     def _product(self, name: str, ratio: int, variables: list[Variable]) -> Product:
         attributes = {"title": self.recipe.title, "product": f"{self.recipe.name}/{name}"}
+        if self.recipe.scene:
+            attributes["date"] = self.recipe.acquisition.date.isoformat()
         layout = Layout(name, self.recipe.layout, ratio, variables, attributes)
         return Product(
             self.folder / f"{name}.zarr", layout, self.ledger, f"{self.recipe.name}/{name}"

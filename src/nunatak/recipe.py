@@ -41,8 +41,8 @@ class Role(Model):
 class GridSpec(Model):
     """The fine grid: left, bottom, right, top, resolution (CRS units); scale, block (cells).
 
-    In a recipe of scenes it holds scale and block alone: a scene brings the rest, and its shape
-    (rows, columns) in place of a resolution.
+    In a recipe of scenes, a scene brings CRS and bounds, and its shape (rows, columns) unless a
+    resolution is given.
     """
 
     crs: Crs | None = None
@@ -133,13 +133,18 @@ class Split(Model):
 
 
 class Tiles(Model):
-    """Training samples: ``size``, ``stride`` and ``context`` around inputs, in coarse cells."""
+    """Training samples: ``size``, ``stride`` and ``context`` around inputs, in coarse cells.
+
+    With ``normals`` the fields of scenes are normalised cell by cell, by the mean and standard
+    deviation that each cell of a region has over the days of training.
+    """
 
     size: Annotated[int, Field(ge=1)]
     stride: Annotated[int, Field(ge=1)]
     context: Annotated[int, Field(ge=0)]
     min_valid: Annotated[float, Field(ge=0, le=1)] = 0.25
     normalise: dict[Name, one_of(registry.NORMALISE)] = {}  # type: ignore[valid-type]
+    normals: bool = False
 
 
 class Loss(Model):

@@ -203,6 +203,8 @@ MODELS = Registry(
     "model",
     {
         "interpolate": "nunatak.learn.models.interpolate:Interpolate",
+        "corrected": "nunatak.learn.models.interpolate:Corrected",
+        "climatology": "nunatak.learn.models.interpolate:Climatology",
         "residual": "nunatak.learn.models.residual:Residual",
         "srcnn": "nunatak.learn.models.srcnn:Srcnn",
         "deepbedmap": "nunatak.learn.models.deepbedmap:Generator",

@@ -303,7 +303,7 @@ class Tiles:
         raw = inputs.read(core.pad(context), self.chunks.read)
         truth = inputs.truth(core, self.chunks.read)
         if symmetry:
-            raw = {n: turned(values, symmetry, self.vectors[n]) for n, values in raw.items()}
+            raw = {n: turned(v, symmetry, self.vectors.get(n, ())) for n, v in raw.items()}
             truth = turned(truth, symmetry)
         if distortion:
             raw = {n: self._distorted(n, values, distortion) for n, values in raw.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nunatak import normals
 from nunatak.grid import Window
 from nunatak.learn.spec import InputSpec, ModelSpec
 from nunatak.ops.normalise import REACH, Transform, fill_gaps
@@ -98,12 +99,16 @@ class Inputs:
         """Read every input of a window of coarse cells, raw: name -> (channels, rows, columns).
 
         NaN where missing or beyond the domain. The coarse field comes with `REACH` more cells on
-        every side, which the filling of its gaps needs.
+        every side, which the filling of its gaps needs. Where the recipe has normals, those of
+        each input and of the target come with them, as ``normals/<name>``.
         """
-        return {
-            name: read(product, window.pad(REACH) if name == "coarse" else window)
-            for name, product in self.products.items()
-        }
+        wide = {name: window.pad(REACH) if name == "coarse" else window for name in self.products}
+        raw = {name: read(product, wide[name]) for name, product in self.products.items()}
+        if self.results.recipe.tiles.normals:
+            wide[normals.TARGET] = window
+            found = {n: normals.read(self.results, n, part) for n, part in wide.items()}
+            raw |= {f"normals/{name}": values for name, values in found.items()}
+        return raw
 
     def truth(self, window: Window, read: Read = Product.read_all) -> NDArray[np.float32]:
         """Read what the method learns: (layers, rows, columns); NaN where there is no truth.
@@ -128,13 +133,34 @@ class Inputs:
     def prepare(self, raw: Arrays) -> Arrays:
         """Normalise, fill gaps with 0 (the training mean), and add the gap-filled ``prior``.
 
-        ``prior`` is the coarse field in physical units, (1, rows, columns).
+        ``prior`` is the coarse field in physical units, (1, rows, columns). Where the recipe has
+        normals, ``normals`` are the target's mean and standard deviation, (2, rows * scale, columns
+        * scale), and ``prior_normal`` is the mean of the prior, (1, rows, columns), all physical.
         """
-        inner = slice(REACH, -REACH)
-        filled = fill_gaps(raw["coarse"][0], self.statistics.mean)[None, inner, inner]
-        whole = {**raw, "coarse": filled}
+        filled = fill_gaps(raw["coarse"][0], self.statistics.mean)[None]
+        whole = {name: filled if name == "coarse" else raw[name] for name in self.products}
         ready = {
-            name: np.nan_to_num(self.statistics.transforms[name].apply(values), nan=0.0)
+            name: np.nan_to_num(self._normal(name, values, raw), nan=0.0)
             for name, values in whole.items()
         }
-        return {**ready, "prior": np.ascontiguousarray(filled)}
+        prior = {"coarse": ready["coarse"], "prior": filled}
+        if "normals/coarse" in raw:
+            usual = raw["normals/target"], (self.statistics.mean, self.statistics.deviation)
+            ready["normals"] = _completed(*usual)
+            mean = fill_gaps(raw["normals/coarse"][0], self.statistics.mean)
+            prior["prior_normal"] = mean[None]
+        inner = slice(REACH, -REACH)
+        cut = {n: np.ascontiguousarray(values[:, inner, inner]) for n, values in prior.items()}
+        return {**ready, **cut}
+
+    def _normal(self, name: str, values: NDArray[np.float32], raw: Arrays) -> NDArray[np.float32]:
+        if f"normals/{name}" not in raw:
+            return self.statistics.transforms[name].apply(values)
+        mean, deviation = np.split(raw[f"normals/{name}"], 2)
+        return (values - mean) / deviation
+
+
+def _completed(values: NDArray[np.float32], usual: tuple[float, float]) -> NDArray[np.float32]:
+    """Normals (2, rows, columns) whose missing cells have the usual mean and deviation."""
+    kept = [np.where(np.isnan(v), np.float32(u), v) for v, u in zip(values, usual, strict=True)]
+    return np.stack(kept)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from nunatak import gallery
+from nunatak import gallery, normals
 from nunatak.content import digest_array
 from nunatak.crew import ALONE, Crew
 from nunatak.errors import DataError
@@ -251,7 +251,7 @@ def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
     DataError
         If a split is empty, or two splits touch where the recipe does not ask for it.
     """
-    recipe = results.recipe
+    recipe, by_cell = results.recipe, results.recipe.tiles.normals
     frames = crew.each(_of_block, results, results.everywhere())
     index = pd.concat(list(frames), ignore_index=True)
     _refuse_empty(index, recipe)
@@ -262,13 +262,16 @@ def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
     write_json(results.tiles / "overlap.json", report)
     write_json(results.tiles / "statistics.json", fitted)
     gallery.split(results, index, results.tiles / "split.png")
-    results.wrote(results.tiles / "tiles.parquet", results.tiles / "statistics.json")
+    made = ["tiles.parquet", *(normals.fit(results, index, fitted, crew) if by_cell else [])]
+    results.wrote(*(results.tiles / name for name in (*made, "statistics.json")))
     results.keep(results.tiles / "overlap.json", results.tiles / "split.png")
     variables = {
-        "tiles.parquet": digest_file(results.tiles / "tiles.parquet"),
+        **{name: digest_file(results.tiles / name) for name in made},
         "statistics.json": digest_json(fitted),
         **training(results, index, crew),
     }
+    if by_cell:
+        variables["training/normals"] = digest_json([variables[name] for name in made[1:]])
     return {**report, "variables": {name: {"digest": d} for name, d in variables.items()}}
 
 

@@ -99,3 +99,40 @@ class Interpolate(Network):
         """The interpolated prior, ``(B, 1, h * scale, w * scale)``, in its units."""
         prior = inputs["prior"]
         return upsample(prior, self.spec.scale, self.mode).to(prior.dtype)
+
+
+class Corrected(Interpolate):
+    """The interpolated prior, less the bias that it has in every cell over the days of training.
+
+    Without normals it is the interpolation itself.
+
+    Parameters
+    ----------
+    spec
+        The scale; inputs other than the prior and the normals are not read.
+    mode
+        ``nearest``, ``bilinear`` or ``bicubic``.
+    """
+
+    def __init__(self, spec: ModelSpec, *, mode: str = "bilinear") -> None:
+        super().__init__(spec, mode=mode)
+
+    def forward(self, inputs: Batch) -> Tensor:
+        """The corrected prior, ``(B, 1, h * scale, w * scale)``, in its units."""
+        if "normals" not in inputs:
+            return super().forward(inputs)
+        prior, mean = inputs["prior"], inputs["normals"][:, :1]
+        anomaly = upsample(prior - inputs["prior_normal"], self.spec.scale, self.mode)
+        return (mean + anomaly).to(prior.dtype)
+
+
+class Climatology(Network):
+    """The mean of every cell over the days of training, whatever the day.
+
+    Without normals it is one value, the mean of the training tiles.
+    """
+
+    def forward(self, inputs: Batch) -> Tensor:
+        """``(B, 1, h * scale, w * scale)``, in the target's units."""
+        usual = self.mean + 0 * repeat(inputs["prior"], self.spec.scale)
+        return inputs["normals"][:, :1] if "normals" in inputs else usual

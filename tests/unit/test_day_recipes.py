@@ -1,0 +1,245 @@
+"""Recipes of days: joined by date, split by time, normalised by cell, masked on land."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from tests import days
+
+from nunatak import normals
+from nunatak.config import merge
+from nunatak.errors import ConfigError, DataError
+from nunatak.grid import Window
+from nunatak.learn.inputs import Inputs, Statistics
+from nunatak.ops import postprocess
+from nunatak.ops.split import NONE, TEST, TRAIN, VALIDATION
+from nunatak.ops.split import days as by_days
+from nunatak.products import Results
+from nunatak.recipe import Recipe
+from nunatak.scene import Scene
+from nunatak.stages.infer import infer
+from nunatak.stages.tile import tile
+
+PERIODS = days.BASE["split"]["by"]["args"]
+
+
+@pytest.fixture(scope="module")
+def normal(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A tree with normals, tiled; leave it as it is."""
+    results = days.tree(tmp_path_factory.mktemp("normal"), tiles={"normals": True})
+    tile(results)
+    return results
+
+
+# Joined by date
+
+
+def test_scenes_are_the_days_that_all_products_have(tmp_path: Path) -> None:
+    data = days.sea(tmp_path, count=12)
+    (data / "sea" / "rough_1.nc").unlink()
+    rough = [days.means(days.day(n)) for n in range(5)]
+    days.write(data / "sea" / "rough_1.nc", days.FIRST + dt.timedelta(9), rough)
+    found = days.recipe(data).scenes
+    assert found is not None
+    assert [scene.date.day for scene in found.found.values()] == [29, 30, 31]
+
+
+def test_pairs_that_are_a_year_apart_are_refused(tmp_path: Path) -> None:
+    data = days.sea(tmp_path, shift=366)
+    with pytest.raises(ConfigError, match="joined by date") as caught:
+        days.recipe(data)
+    assert "2016-12-20 to 2017-01-12 beside 2015-12-20 to 2016-01-12" in str(caught.value)
+
+
+def test_a_pair_holds_one_day_of_both_products(normal: Results) -> None:
+    for place in normal.recipe.places:
+        at = normal.at(place)
+        number = (at.recipe.acquisition.date - days.FIRST).days
+        whole = Window(0, 4, 0, 6)
+        assert_array_equal(at.role("target").read_first(whole), days.day(number))
+        wanted = days.means(days.day(number)) + days.bias()
+        past = at.role("past").read_all(whole)
+        assert_array_equal(past[0], wanted.astype(np.float32))
+        assert_array_equal(at.coarse.read_first(whole), past[0])
+        for lag in (1, 2):
+            earlier = days.means(days.day(number - lag)) + days.bias()
+            known = number >= lag
+            expected = earlier.astype(np.float32) if known else np.full_like(wanted, np.nan)
+            assert_array_equal(past[lag], expected)
+
+
+def test_days_from_and_to_a_date_are_mapped(tmp_path: Path) -> None:
+    given = {"scenes": {"since": "2016-01-02", "until": "2016-01-03"}}
+    found = days.recipe(days.sea(tmp_path), **given)
+    assert found.scenes is not None
+    assert [p for p in found.places if found.scenes.maps(p)] == [
+        "line_2016-01-02",
+        "line_2016-01-03",
+    ]
+
+
+# Split by time
+
+
+def label(date: dt.date, **args: Any) -> int:
+    box = Scene(group="", date=date, shape=(2, 3), bounds=(0, 0, 3, 2))
+    (found,) = set(by_days(box.geobox, box, **{**PERIODS, **args}).flatten().tolist())
+    return int(found)
+
+
+def test_periods_test_and_validate_and_a_gap_lies_between() -> None:
+    start = dt.date(2015, 12, 26)
+    found = [label(start + dt.timedelta(number)) for number in range(20)]
+    before = [TRAIN] * 2 + [NONE] * 2 + [VALIDATION] * 2 + [NONE] * 4
+    assert found == [*before, *[TEST] * 6, *[NONE] * 2, *[TRAIN] * 2]
+
+
+@given(st.integers(0, 10), st.lists(st.integers(0, 200), min_size=2, max_size=2, unique=True))
+def test_two_splits_never_come_closer_than_the_gap(gap: int, numbers: list[int]) -> None:
+    first, second = (dt.date(2015, 10, 1) + dt.timedelta(number) for number in numbers)
+    labels = {label(day, gap=gap) for day in (first, second)}
+    if len(labels) == 2 and NONE not in labels:
+        assert abs((first - second).days) > gap
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"test": []}, "no period"),
+        ({"test": [["2016-01-05"]]}, "its first and its last day"),
+        ({"validation": [["2016-01-05", "2016-01-01"]]}, "its first and its last day"),
+    ],
+)
+def test_a_period_that_is_none_is_refused(args: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        label(days.FIRST, **args)
+
+
+def test_the_report_tells_the_days_between_splits(normal: Results) -> None:
+    found = json.loads((normal.tiles / "overlap.json").read_text())["days"]
+    assert found == {
+        "required": 3,
+        "training-validation": 3,
+        "training-test": 9,
+        "validation-test": 5,
+    }
+
+
+def test_a_gap_shorter_than_inputs_look_back_is_refused(normal: Results, tmp_path: Path) -> None:
+    shutil.copytree(normal.folder / "scenes", tmp_path / "sea" / "scenes")
+    split = normal.recipe.split.changed({"by.args.gap": 1})
+    narrow = replace(normal, recipe=normal.recipe.model_copy(update={"split": split}))
+    with pytest.raises(DataError, match="inputs reach 2 days back"):
+        tile(replace(narrow, root=tmp_path))
+
+
+# Normals
+
+
+def test_normals_are_those_of_the_training_days_cell_by_cell(normal: Results) -> None:
+    index = pd.read_parquet(normal.tiles / "tiles.parquet")
+    train = sorted(set(index.loc[index["split"] == TRAIN, "place"]))
+    numbers = [(normal.at(p).recipe.acquisition.date - days.FIRST).days for p in train]
+    assert numbers == list(range(8))
+    fine = np.stack([days.day(number) for number in numbers])
+    found = normals.read(normal.at(train[0]), normals.TARGET, Window(0, 4, 0, 6))
+    assert_allclose(found[0], fine.mean(0), rtol=1e-6)
+    assert_allclose(found[1], fine.std(0), rtol=1e-3)
+    rough = np.stack([days.means(days.day(number)) + days.bias() for number in numbers])
+    around = normals.read(normal.at(train[0]), "past", Window(-1, 4, 0, 7))
+    assert around.shape == (6, 5, 7)
+    assert_allclose(around[0, 1:, :-1], rough.mean(0), rtol=1e-6)
+    assert np.isnan(around[:, 0]).all()
+
+
+def test_inputs_are_normal_cell_by_cell_and_missing_days_are_the_mean(normal: Results) -> None:
+    place = "line_2015-12-21"
+    statistics = Statistics.read(normal.tiles / "statistics.json")
+    inputs = Inputs(normal.at(place), statistics, "bilinear")
+    window = Window(0, 4, 0, 6)
+    ready = inputs.prepare(inputs.read(window))
+    mean, deviation = np.split(normals.read(normal.at(place), "past", window), 2)
+    values = days.means(days.day(1)) + days.bias()
+    expected = np.nan_to_num((values - mean[0]) / deviation[0])
+    assert_allclose(ready["past"][0], expected, atol=1e-4)
+    assert (ready["past"][2] == 0).all(), "there is no day two days before"
+    assert ready["normals"].shape == (2, 16, 24)
+    land = np.isnan(days.day(1))
+    assert (ready["normals"][0][land] == np.float32(statistics.mean)).all()
+    assert all(np.isfinite(values).all() for values in ready.values())
+
+
+def products(results: Results) -> dict[str, np.ndarray]:
+    """What the methods make of a day of the test, as far as the truth is known."""
+    place, truth = "line_2016-01-07", days.day(18)
+    at = results.at(place)
+    found = {}
+    for method in results.recipe.products:
+        for block in at.recipe.layout.blocks():
+            infer(at, method, 0, block)
+        field = at.member(method, 0).read_first(Window(0, 4, 0, 6))
+        found[method] = (field - truth)[np.isfinite(truth)]
+    return found
+
+
+def test_the_bias_of_every_cell_is_corrected(normal: Results) -> None:
+    error = products(normal)
+    bias = {method: abs(float(np.nanmean(values))) for method, values in error.items()}
+    spread = {method: float(np.nanstd(values)) for method, values in error.items()}
+    assert bias["bilinear"] > 0.3
+    assert bias["corrected"] < 0.1
+    assert spread["corrected"] < 0.5 * spread["bilinear"]
+    assert 0.5 < spread["climatology"] < 3
+
+
+def test_normals_of_a_region_without_training_days_are_refused(normal: Results) -> None:
+    index = pd.read_parquet(normal.tiles / "tiles.parquet")
+    few = index[~index["place"].str.contains("2015-12-2")]
+    with pytest.raises(DataError, match="line: less than 2 days of training"):
+        normals.fit(normal, few, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"target": {"lines": ["front"]}}, "expected scenes of days"),
+        ({"tiles": {"normalise": {"past": {"op": "asinh"}}}}, "expected the operation standard"),
+    ],
+)
+def test_normals_of_what_has_none_are_refused(change: dict[str, Any], said: str) -> None:
+    given = merge(merge(days.BASE, {"tiles": {"normals": True}}), change)
+    with pytest.raises(ValueError, match=said):
+        Recipe.model_validate(given)
+
+
+# Land
+
+
+def test_a_field_is_missing_where_another_is() -> None:
+    field = np.arange(16, dtype=np.float32).reshape(4, 4)
+    other = np.where(field % 3 == 0, np.nan, 300).astype(np.float32)
+    found = postprocess.known(field, field[:1, :1], 4, other)
+    assert_array_equal(np.isnan(found), field % 3 == 0)
+    assert_array_equal(found[field % 3 > 0], field[field % 3 > 0])
+
+
+def test_a_mask_may_have_other_units_than_the_target() -> None:
+    held = {"constraints": [{"op": "known", "role": "past"}]}
+    given = merge(days.BASE, {"methods": {"bilinear": held}})
+    given["sources"]["rough"]["variables"] = {
+        key: {**value, "units": "degC"}
+        for key, value in days.BASE["sources"]["rough"]["variables"].items()
+    }
+    given["coarse"] = {"degrade": {"op": "block_mean"}}
+    Recipe.model_validate(given)
