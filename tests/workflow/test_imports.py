@@ -42,6 +42,7 @@ LAYERS = [
         "geopackage",
         "learn",
         "gallery",
+        "normals",
         "published",
         "statistics",
     },
