@@ -181,7 +181,7 @@ def test_a_failed_job_tells_why_and_is_asked_for_anew(site: Server, get) -> None
     site.pages[JOB] = state(site, "failed")
     site.pages[RESULTS] = told({"title": "The job has failed", "traceback": "cost limits"}, 400)
     for count in (1, 2):
-        with pytest.raises(SourceError, match="(?s)has failed.*cost limits"):
+        with pytest.raises(SourceError, match=r"(?s)has failed.*cost limits"):
             get()
         assert len(asked(site)) == count
     site.pages[JOB].turns = [site.pages[JOB]]
