@@ -6,13 +6,18 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import netCDF4
+import numpy as np
 import pytest
 from ecmwf.datastores import processing
 from tests.servers import Page, Server, http
 
 from nunatak.errors import SourceError
+from nunatak.ops.warp import warp
+from nunatak.registry import READERS
 from nunatak.source import File, Source
 from nunatak.sources import transport
+from nunatak.sources.catalogue import load_sources, local_paths
 from nunatak.sources.fetch import fetch
 from nunatak.stages.download import fetched
 
@@ -267,3 +272,44 @@ def test_another_request_is_another_file(site: Server, get) -> None:
     other = FILE.model_copy(update={"request": {"variable": ["sst"], "date": "2012-01-02"}})
     assert get(other) != get()
     assert len(asked(site)) == 2
+
+
+def era5(kelvin: float) -> bytes:
+    """A day around Korea as the store's converter writes it: from the north, land is NaN."""
+    file = netCDF4.Dataset("era5", "w", memory=1024)
+    lines = {"latitude": 60 - 0.25 * np.arange(201), "longitude": 100 + 0.25 * np.arange(201)}
+    for name, values in lines.items():
+        file.createDimension(name, len(values))
+        axis = file.createVariable(name, "f8", (name,))
+        axis.units, axis[:] = f"degrees_{'north' if name == 'latitude' else 'east'}", values
+    file.createDimension("valid_time", 1)
+    time = file.createVariable("valid_time", "i8", ("valid_time",))
+    time.units, time[:] = "seconds since 1970-01-01", 0
+    file.createVariable("number", "i8")[...] = 0
+    file.createVariable("expver", str, ("valid_time",))[0] = "0001"
+    dims = ("valid_time", "latitude", "longitude")
+    sst = file.createVariable("sst", "f4", dims, fill_value=np.nan)
+    sst.units, sst[:] = "K", kelvin
+    sst[0, :, :100] = np.nan
+    return bytes(file.close())
+
+
+def test_the_entry_of_era5_is_fetched_by_day_and_read(
+    site: Server, root: Path, tmp_path: Path
+) -> None:
+    entry = load_sources(root / "config" / "sources.yaml")["era5_sst"]
+    source = entry.model_copy(update={"files": entry.files[58:60]})
+    process = f"{API}/processes/reanalysis-era5-single-levels"
+    site.pages[process] = told({"id": "reanalysis-era5-single-levels"})
+    site.pages[f"{process}/execution"] = site.pages[RUN]
+    site.pages[ASSET].turns = [Page(era5(280.0)), Page(era5(281.0))]
+    fetched(source, "era5_sst", tmp_path / "got", data_root=tmp_path)
+    posted = [json.loads(a.body)["inputs"]["date"] for a in site.asked if a.method == "POST"]
+    assert posted == ["2012-02-28/2012-02-28", "2012-02-29/2012-02-29"]
+    path = local_paths(source, "era5_sst", tmp_path / "got", tmp_path)[0]
+    album = READERS.call(source.reader.op, source.reader.args, path, source)
+    for (name, scene), kelvin in zip(album.scenes().items(), (280.0, 281.0), strict=True):
+        field = warp(album.raster(name, scene), "sst", scene.geobox, "nearest")
+        assert field.shape == (120, 120)
+        assert np.isnan(field[:, :49]).all()
+        assert (field[:, 51:] == kelvin).all()

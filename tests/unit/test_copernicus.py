@@ -9,12 +9,17 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import netCDF4
+import numpy as np
 import pytest
 from tests.servers import Page, Server, http
 
 from nunatak.errors import SourceError
+from nunatak.ops.warp import warp
+from nunatak.registry import READERS
 from nunatak.source import File, Source
 from nunatak.sources import marine, transport
+from nunatak.sources.catalogue import load_sources, local_paths
 from nunatak.sources.fetch import fetch
 from nunatak.stages.download import fetched
 
@@ -29,12 +34,11 @@ GUESSED = File(
 )
 
 
-def listed(*names: str, more: bool = False) -> Page:
+def listed(*names: str, more: bool = False, folder: str = FOLDER) -> Page:
     """What an object store answers when it is asked for a list."""
     space = "http://s3.amazonaws.com/doc/2006-03-01/"
-    found = "".join(
-        f"<Contents><Key>{FOLDER.removeprefix('/bucket/')}/{n}</Key></Contents>" for n in names
-    )
+    keys = (f"{folder.removeprefix('/bucket/')}/{name}" for name in names)
+    found = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys)
     body = f"<IsTruncated>{str(more).lower()}</IsTruncated>{found}"
     return Page(f'<ListBucketResult xmlns="{space}">{body}</ListBucketResult>'.encode())
 
@@ -262,3 +266,61 @@ def test_a_broken_download_is_resumed(site: Server, get, tmp_path: Path) -> None
 def test_a_url_that_is_not_all_there_is_refused(site: Server, get, url: str) -> None:
     with pytest.raises(SourceError, match="PRODUCT/DATASET/PATH"):
         get(File(url=url))
+
+
+def analysis(name: str, size: int, value: float, packing: tuple[float, float]) -> bytes:
+    """A day of the Earth as the providers pack it, from the south; 0 degrees east is missing."""
+    file = netCDF4.Dataset("day", "w", memory=1024)
+    for axis, unit, begin, count in (
+        ("lat", "degrees_north", -90, size),
+        ("lon", "degrees_east", -180, 2 * size),
+    ):
+        file.createDimension(axis, count)
+        line = file.createVariable(axis, "f4", (axis,))
+        line.units, line[:] = unit, begin + (np.arange(count) + 0.5) * 180 / size
+    file.createDimension("time", 1)
+    time = file.createVariable("time", "i4", ("time",))
+    time.units, time[:] = "seconds since 1981-01-01", 0
+    field = file.createVariable(name, "i2", ("time", "lat", "lon"), fill_value=-32768, zlib=True)
+    field.scale_factor, field.add_offset = packing
+    field[0] = np.full((size, 2 * size), value)
+    field[0, :, size] = np.ma.masked
+    return bytes(file.close())
+
+
+@pytest.mark.parametrize(
+    ("key", "variable", "name", "size", "value", "packing", "missing"),
+    [
+        ("ostia", "sst", "analysed_sst", 3600, 290.0, (0.01, 273.15), 0),
+        ("duacs", "adt", "adt", 1440, 0.5, (0.0001, 0.0), 1),  # Agulhas begins west of 0 degrees
+    ],
+)
+def test_an_entry_of_the_catalogue_is_fetched_by_day_and_read(
+    site: Server,
+    root: Path,
+    tmp_path: Path,
+    key: str,
+    variable: str,
+    name: str,
+    size: int,
+    value: float,
+    packing: tuple[float, float],
+    missing: int,
+) -> None:
+    entry = load_sources(root / "config" / "sources.yaml")[key]
+    source = entry.model_copy(update={"files": entry.files[59:60]})
+    product, dataset, path = entry.files[59].url.partition(":")[2].split("/", 2)
+    folder = f"/bucket/native/{product}/{dataset}"
+    href = {"assets": {"native": {"href": site.url(folder)}}}
+    site.pages[f"/metadata/{product}/{dataset}/dataset.stac.json"] = Page(json.dumps(href).encode())
+    found = path.replace("*", "20241017")
+    site.pages["/bucket"] = listed(found, folder=folder)
+    site.pages[f"{folder}/{found}"] = Page(analysis(name, size, value, packing))
+    fetched(source, key, tmp_path / "got", data_root=tmp_path)
+    local = local_paths(source, key, tmp_path / "got", tmp_path)[0]
+    album = READERS.call(source.reader.op, source.reader.args, local, source)
+    place, scene = next(iter(album.scenes().items()))
+    assert scene.date == date(2012, 2, 29)
+    field = warp(album.raster(place, scene), variable, scene.geobox, "nearest")
+    assert np.nanmax(abs(field - value)) < 1e-3
+    assert np.isnan(field).all(axis=0).sum() == missing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,15 @@ def locate(
     dataset = urlsplit(url).path
     store, key = _access()
     with Session(store, "PRIVATE-TOKEN") as session, _explained(url, store, dataset):
-        client = Client(
+        client = _client(store, key, session, attempts, base_delay)
+        return _earlier(client, job) or _asked(client, dataset, request, job)
+
+
+def _client(store: str, key: str, session: Session, attempts: int, base_delay: float) -> Client:
+    with warnings.catch_warnings():
+        # It asks for news first, and warns when there are none to be had.
+        warnings.simplefilter("ignore", UserWarning)
+        return Client(
             url=store,
             key=key,
             timeout=transport.TIMEOUT,
@@ -69,7 +78,6 @@ def locate(
             session=session,
             log_callback=_say,
         )
-        return _earlier(client, job) or _asked(client, dataset, request, job)
 
 
 def _asked(client: Client, dataset: str, request: Mapping[str, Any], job: Path) -> str:
