@@ -64,7 +64,9 @@ def kind(schema: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":
         fixed = schema.get("prefixItems")
-        return f"list of {len(fixed)} numbers" if fixed else f"list of {kind(schema['items'])}"
+        if not fixed:
+            return f"list of {kind(schema['items'])}"
+        return f"list of {len(fixed)} {'dates' if 'format' in fixed[0] else 'numbers'}"
     if schema.get("type") == "object":
         inner = schema.get("additionalProperties")
         return f"name: {kind(inner)}" if isinstance(inner, dict) else "mapping"
@@ -237,7 +239,8 @@ def sources() -> str:
     heads = ["key", "title", "variables (units)", "resolution", "datum", "CRS", "from", "licence"]
     intro = (
         "What `config/sources.yaml` holds. Resolution is in units of the CRS. From: `http` and"
-        " `ftp` are downloaded, `file` must lie below the data root, `synthetic` is computed."
+        " `ftp` are downloaded, `cds` and `copernicusmarine` with the user's own key, `file` must"
+        " lie below the data root, `synthetic` is computed."
         " `nunatak sources` prints the list. [How to add one](../how-to/add-a-source.md)."
     )
     parts = [NOTE, "# Sources", intro, table(heads, rows), "## Citations", "\n".join(notes)]

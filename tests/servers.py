@@ -25,7 +25,7 @@ class Page:
     A fault is ``("status", 503)``, ``("break", 1000)`` (the connection closes after that many
     bytes), ``("stall", 1000)`` (the same, but it stays open for seconds), ``("slow", 2.0)``
     (seconds of silence before the answer), or ``("range", 5)`` (the answer to a range starts that
-    many bytes too late).
+    many bytes too late). Before it answers so, ``turns`` are given, one a request.
     """
 
     body: bytes = b""
@@ -36,6 +36,7 @@ class Page:
     length: int | None = None
     chunked: bool = False
     etag: str = '"v1"'
+    turns: list[Page] = field(default_factory=list)
 
 
 @dataclass
@@ -44,6 +45,8 @@ class Asked:
 
     path: str
     headers: dict[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass
@@ -69,14 +72,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.close_connection = True
         headers = {key.lower(): value for key, value in self.headers.items()}
-        self.site.asked.append(Asked(self.path, headers))
+        given = self.rfile.read(int(headers.get("content-length", 0)))
+        self.site.asked.append(Asked(self.path, headers, self.command, given))
         page = self.site.pages.get(self.path.partition("?")[0], Page(status=404))
+        page = page.turns.pop(0) if page.turns else page
         fault, value = page.faults.pop(0) if page.faults else ("", 0)
         if fault == "slow":
             time.sleep(value)
         status = value if fault == "status" else page.status
         if status != 200:
-            self._answer(status, page.headers | {"Content-Length": "0"}, b"")
+            said = page.body if status == page.status else b""
+            self._answer(status, page.headers | {"Content-Length": str(len(said))}, said)
             return
         start = self._start(page, headers)
         if start and start >= len(page.body):
@@ -97,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(5.0)
 
+    do_POST = do_HEAD = do_GET  # noqa: N815
+
     def _start(self, page: Page, headers: dict[str, str]) -> int:
         given = re.fullmatch(r"bytes=(\d+)-", headers.get("range", ""))
         same = headers.get("if-range", page.etag) == page.etag
@@ -109,7 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(key, value)
             self.send_header("Connection", "close")
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
         except ConnectionError:
             pass
 

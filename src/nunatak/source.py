@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal, Self, get_args
 
 from odc.geo.crs import CRS
@@ -90,9 +91,11 @@ def one_of(kind: registry.Registry) -> Any:
 
 
 class File(Model):
-    """One file of a source: where it is, and how to know that it is whole.
+    """One file of a source, or one of each day, month or year of ``days``.
 
-    ``url`` is http(s), ftp, ``file:`` (relative paths are below the data root) or ``synthetic:``.
+    ``url`` is http(s), ftp, ``file:`` (relative paths are below the data root) or ``synthetic:``;
+    ``cds:DATASET``, which the Climate Data Store makes by ``request``; or
+    ``copernicusmarine:PRODUCT/DATASET/PATH``, where ``*`` in the path stands for what is not known.
     """
 
     url: str
@@ -100,6 +103,81 @@ class File(Model):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     bytes: Annotated[int, Field(gt=0)] | None = None
     member: str | None = None
+    name: str | None = None
+    request: dict[str, Any] = {}
+    days: tuple[date, date] | None = None
+    each: Literal["day", "month", "year"] = "day"
+
+    @model_validator(mode="after")
+    def _named(self) -> File:
+        made = self.url.startswith("cds:")
+        if made != bool(self.request):
+            raise ValueError("a request is of a cds: URL, and such a URL needs one")
+        if not self.name and (made or "*" in self.url):
+            raise ValueError("the URL ends in no file name: name is not given")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_periods(self) -> File:
+        if self.days is None:
+            return self
+        first, last = self.days
+        periods = list(_periods(first, last, self.each))
+        if not periods or periods[-1][1] != last or periods[0][0] != first:
+            raise ValueError(f"days {first} to {last} are not whole {self.each}s, first to last")
+        if len(periods) > 1 and (self.sha256 or self.bytes):
+            raise ValueError("sha256 and bytes are of one file, but days make several")
+        return self
+
+    def each_period(self) -> tuple[File, ...]:
+        """The file of each of its periods; itself, if it is of no days.
+
+        In every text, also in those of ``request``, ``{date}`` is the first day of the period and
+        ``{last}`` the last one, formatted as ``strftime`` does: ``{date:%Y%m%d}``. The ``days`` of
+        each file are those that it holds.
+
+        Raises
+        ------
+        ValueError
+            If a text names anything else in braces.
+        """
+        if self.days is None:
+            return (self,)
+        plain = self.model_dump(exclude={"days"})
+        return tuple(
+            File.model_validate({**_filled(plain, date=first, last=last), "days": (first, last)})
+            for first, last in _periods(*self.days, self.each)
+        )
+
+
+def _periods(first: date, last: date, each: str) -> Iterator[tuple[date, date]]:
+    """First and last day of each period, all of them whole, that begins in these days."""
+    start = {"day": first, "month": first.replace(day=1), "year": first.replace(month=1, day=1)}
+    begin = start[each]
+    while begin <= last:
+        month = (begin.replace(day=28) + timedelta(days=4)).replace(day=1)
+        year = date(begin.year + 1, 1, 1)
+        after = {"day": begin + timedelta(days=1), "month": month, "year": year}[each]
+        yield begin, after - timedelta(days=1)
+        begin = after
+
+
+def _filled(value: Any, **days: date) -> Any:
+    """The same, with days in all of its texts."""
+    if isinstance(value, Mapping):
+        return {key: _filled(each, **days) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(each, **days) for each in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.format(**days)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise ValueError(f"{value!r}: only {{date}} and {{last}} are known in braces") from error
+
+
+def _every(files: tuple[File, ...]) -> tuple[File, ...]:
+    return tuple(one for file in files for one in file.each_period())
 
 
 class Variable(Model):
@@ -144,7 +222,7 @@ class Source(Model):
     """
 
     title: str
-    files: tuple[File, ...]
+    files: Annotated[tuple[File, ...], AfterValidator(_every)]
     reader: one_of(registry.READERS)  # type: ignore[valid-type]
     variables: dict[Name, Variable]
     crs: Annotated[str, AfterValidator(_crs_if_any)] = ""

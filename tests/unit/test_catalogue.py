@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from nunatak import units
 from nunatak.errors import ConfigError
-from nunatak.source import Elevation, Source
+from nunatak.registry import READERS
+from nunatak.source import Elevation, File, Source
 from nunatak.sources.catalogue import load_sources, local_paths
 from nunatak.sources.fetch import check
 from nunatak.validation import explain, read_yaml
@@ -196,14 +201,112 @@ def test_local_paths_say_where_every_kind_of_file_lies(tmp_path: Path) -> None:
     ]
 
 
+DAILY = """url: "https://h/{date:%Y/%m}/x_{date:%Y%m%d}.nc"
+      days: [2012-02-28, 2012-03-01]"""
+MONTHLY = """url: cds:era5
+      name: "{date:%Y-%m}.nc"
+      days: [2012-02-01, 2012-03-31]
+      each: month
+      request: { date: ["{date}/{last}"], area: [1, 2] }"""
+
+
+def test_days_make_one_file_each_and_later_days_only_add_to_them(tmp_path: Path) -> None:
+    text = changed("url: synthetic://world", DAILY)
+    first = load_sources(written(tmp_path, text))["world"].files
+    assert [file.url for file in first] == [
+        "https://h/2012/02/x_20120228.nc",
+        "https://h/2012/02/x_20120229.nc",
+        "https://h/2012/03/x_20120301.nc",
+    ]
+    later = load_sources(written(tmp_path, text.replace("2012-03-01]", "2012-03-02]")))["world"]
+    assert later.files[:-1] == first
+
+
+def test_a_request_is_filled_with_the_days_of_its_month(tmp_path: Path) -> None:
+    text = changed("url: synthetic://world", MONTHLY)
+    source = load_sources(written(tmp_path, text))["world"]
+    assert [file.request for file in source.files] == [
+        {"date": ["2012-02-01/2012-02-29"], "area": [1, 2]},
+        {"date": ["2012-03-01/2012-03-31"], "area": [1, 2]},
+    ]
+    february = local_paths(source, "world", Path("got"), Path())[0]
+    assert re.fullmatch(r"2012-02_[0-9a-f]{8}\.nc", february.name)
+    other = load_sources(written(tmp_path, text.replace("[1, 2]", "[1, 3]")))["world"]
+    assert local_paths(other, "world", Path("got"), Path())[0] != february
+
+
+@given(
+    st.dates(date(1980, 1, 1), date(2030, 1, 1)),
+    st.integers(0, 1500),
+    st.sampled_from(["day", "month", "year"]),
+)
+def test_the_files_of_days_hold_each_of_them_once(begin: date, span: int, each: str) -> None:
+    first, last = begin, begin + timedelta(days=span)
+    if each != "day":
+        first, last = date(begin.year, 1, 1), date(last.year, 12, 31)
+    file = File.model_validate({"url": "file:{date}_{last}", "days": [first, last], "each": each})
+    found = file.each_period()
+    held = [part.days for part in found if part.days]
+    assert [held[0][0], held[-1][1]] == [first, last]
+    assert all(b[0] - a[1] == timedelta(days=1) for a, b in pairwise(held))
+    assert len({part.url for part in found}) == len(found)
+    assert [File.model_validate(f.model_dump(mode="json")).each_period() for f in found] == [
+        (part,) for part in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("2012-03-31", "2012-03-30", "not whole months"),
+        ("2012-02-01", "2012-02-02", "not whole months"),
+        ("2012-02-01", "2012-04-01", "not whole months"),
+        ("{last}", "{end}", "only {date} and {last}"),
+        ("each: month", "each: month\n      bytes: 5", "of one file"),
+        ("cds:era5", "https://h/x.nc", "a request is of a cds: URL"),
+        ('request: { date: ["{date}/{last}"], area: [1, 2] }', "", "such a URL needs one"),
+        ('name: "{date:%Y-%m}.nc"', "name: ''", "name is not given"),
+        ('name: "{date:%Y-%m}.nc"', "name: a/{date}.nc", "names no file"),
+        ('name: "{date:%Y-%m}.nc"', "name: a.nc", ""),
+    ],
+)
+def test_days_and_requests_that_cannot_be_are_refused(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in MONTHLY
+    text = changed("url: synthetic://world", MONTHLY.replace(old, new))
+    if said:
+        assert said in str(refusal(tmp_path, text))
+    else:  # the digests of their requests tell files of one name apart
+        assert len(load_sources(written(tmp_path, text))["world"].files) == 2
+
+
+def test_a_pattern_needs_a_name_for_what_it_finds(tmp_path: Path) -> None:
+    text = changed("url: synthetic://world", "url: copernicusmarine:P/D/x_*.nc")
+    assert "name is not given" in str(refusal(tmp_path, text))
+
+
+def test_days_that_are_still_to_be_fetched_are_scenes(
+    catalogue: dict[str, Source], tmp_path: Path
+) -> None:
+    daily = {k: s for k, s in catalogue.items() if any(f.days for f in s.files)}
+    assert {"era5_sst", "ostia", "oisst", "mur25", "mur", "duacs"} <= daily.keys()
+    for key, source in daily.items():
+        path = local_paths(source, key, tmp_path / "none", tmp_path)[0]
+        album = READERS.call(source.reader.op, source.reader.args, path, source)
+        dates = {scene.date for scene in album.scenes().values()}
+        assert dates == {file.days[0] for file in source.files if file.days}, key
+
+
 def test_every_address_of_the_catalogue_is_well_formed(catalogue: dict[str, Source]) -> None:
     for key, source in catalogue.items():
         assert len(local_paths(source, key, Path(), Path())) == len(source.files) > 0
         for file in source.files:
             for url in (file.url, *file.mirrors):
                 parts = urlsplit(url)
-                assert parts.scheme in {"http", "https", "ftp", "file", "synthetic"}, key
-                assert bool(parts.netloc) == (parts.scheme != "file"), key
+                hosted = {"http", "https", "ftp", "synthetic"}
+                assert parts.scheme in hosted | {"file", "cds", "copernicusmarine"}, key
+                assert bool(parts.netloc) == (parts.scheme in hosted), key
                 assert not re.search(r"\s", url), key
 
 

@@ -30,4 +30,6 @@ FILES = [
 @pytest.mark.parametrize(("path", "kind"), FILES, ids=[str(f[0].name) for f in FILES])
 def test_files_fit_their_schema(path: Path, kind: str) -> None:
     schema = json.loads((CONFIG / "schema" / f"{kind}.schema.json").read_text(encoding="utf-8"))
-    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # To JSON, and so to a schema, a date is a text.
+    jsonschema.validate(json.loads(json.dumps(content, default=str)), schema)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import netCDF4
 import numpy as np
 
 from nunatak.errors import ConfigError, DataError, SourceError
 from nunatak.source import Source
+from nunatak.sources.places import place
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ def days(path: Path, source: Source, files: str, dates: str, time: str) -> dict[
     """
     named, found = _pattern(dates), dict[dt.date, Place]()
     for each in _files(path, source, files):
-        for date, place in _dated(each, named, time).items():
+        for date, where in _dated(each, named, time).items():
             if date in found:
                 raise DataError(
                     f"{each} and {found[date].path}: both hold {date}",
                     "one field a day",
                     "name the files so that one is left, or average the day first",
                 )
-            found[date] = place
+            found[date] = where
     return dict(sorted(found.items()))
 
 
@@ -62,8 +62,8 @@ def _pattern(dates: str) -> re.Pattern[str] | None:
 def _files(path: Path, source: Source, files: str) -> list[Path]:
     """The files of a source, by name; those that are still to be fetched count."""
     if len(source.files) > 1:
-        names = (unquote(urlsplit(f.member or f.url).path) for f in source.files)
-        return sorted(path.parent / PurePosixPath(name).name for name in names)
+        folder = path.parent
+        return sorted(folder / place(file, folder, folder).name for file in source.files)
     found = sorted(path.glob(files)) if path.is_dir() else [path]
     if not found:
         raise SourceError(f"{path}: no file {files}", "at least one", "set data:, or files")

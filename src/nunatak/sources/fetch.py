@@ -12,6 +12,7 @@ from blake3 import blake3
 from nunatak.errors import SourceError
 from nunatak.provenance import feed, fsync_folder
 from nunatak.source import File
+from nunatak.sources import cds, marine
 from nunatak.sources.archive import extract
 from nunatak.sources.disk import DiskFullError
 from nunatak.sources.places import SYNTHETIC, archive_place, local_place, place
@@ -38,8 +39,9 @@ def fetch(
     Parameters
     ----------
     file
-        Its URL and mirrors (http, https, ftp; or a ``file:`` or ``synthetic:`` URL), and how to
-        know that it is whole. A ``file:`` URL may name a folder, such as a Zarr store.
+        Its URL and mirrors (http, https, ftp, `nunatak.sources.cds`, `nunatak.sources.marine`; or a
+        ``file:`` or ``synthetic:`` URL), and how to know that it is whole. A ``file:`` URL may name
+        a folder, such as a Zarr store.
     folder
         Where to put it; it is made if it is not there.
     data_root
@@ -152,9 +154,9 @@ def _is_right(target: Path, file: File) -> bool:
 
 def _from(url: str, file: File, target: Path, auth: str, attempts: int, base_delay: float) -> None:
     """Fetch from one address through pooch, which checks the sha256 before the file is named."""
-    if urlsplit(url).scheme not in ("http", "https", "ftp"):
-        raise SourceError(f"{url}: cannot be fetched", "an http, https or ftp address")
     arrival = archive_place(file, target.parent)
+    job = arrival.with_name(f"{arrival.name}.job")
+    address = _address(url, file, job, attempts, base_delay)
     whole = file.model_copy(update={"sha256": None, "bytes": None}) if file.member else file
     transfer = Transfer(
         arrival.with_name(f"{arrival.name}.part"),
@@ -169,7 +171,8 @@ def _from(url: str, file: File, target: Path, auth: str, attempts: int, base_del
     for orphan in arrival.parent.glob("tmp????????"):  # where pooch was killed
         orphan.unlink()
     try:
-        pooch.retrieve(url, known, arrival.name, arrival.parent, downloader=transfer)
+        pooch.retrieve(address, known, arrival.name, arrival.parent, downloader=transfer)
+        job.unlink(missing_ok=True)
         fsync_folder(arrival.parent)
     except ValueError as error:
         raise SourceError(f"{url}: {error}", f"sha256 {file.sha256}", _BY_HAND) from error
@@ -183,6 +186,18 @@ def _from(url: str, file: File, target: Path, auth: str, attempts: int, base_del
         except SourceError:
             arrival.unlink()
             raise
+
+
+def _address(url: str, file: File, job: Path, attempts: int, base_delay: float) -> str:
+    """The plain address of what a URL names, for which a provider may have to make it first."""
+    scheme = urlsplit(url).scheme
+    if scheme == "cds":
+        return cds.locate(url, file.request, job, attempts=attempts, base_delay=base_delay)
+    if scheme == "copernicusmarine":
+        return marine.locate(url, attempts=attempts, base_delay=base_delay)
+    if scheme not in ("http", "https", "ftp"):
+        raise SourceError(f"{url}: cannot be fetched", "an http, https or ftp address")
+    return url
 
 
 def _extract(archive: Path, file: File, target: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from nunatak.errors import SourceError
+from nunatak.provenance import digest_json
 from nunatak.source import File
 from nunatak.sources.archive import bare_name
 
@@ -43,11 +44,18 @@ def place(file: File, folder: Path, data_root: Path) -> Path:
 
 
 def archive_place(file: File, folder: Path) -> Path:
-    """Where what is downloaded goes: the file itself, or the archive of a member."""
-    name = PurePosixPath(unquote(urlsplit(file.url).path)).name
-    if name in ("", "..") or "\\" in name or "\0" in name:
-        raise SourceError(f"{file.url} names no file", "an address that ends in a file name")
-    return folder / name
+    """Where what is downloaded goes: the file itself, or the archive of a member.
+
+    What is made by a request has a digest of it in its name, so that what another request made is
+    never taken for it.
+    """
+    name = file.name or PurePosixPath(unquote(urlsplit(file.url).path)).name
+    if PurePosixPath(name).name != name or name in ("", "..") or "\\" in name or "\0" in name:
+        raise SourceError(f"{file.name or file.url} names no file", "a name, or a URL that has one")
+    if not file.request:
+        return folder / name
+    stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
+    return folder / f"{stem}_{digest_json([file.url, file.request])[:8]}{suffix}"
 
 
 def local_place(url: str, data_root: Path) -> Path:
