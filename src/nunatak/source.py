@@ -212,7 +212,7 @@ class Variable(Model):
         return self
 
 
-Elevation = Literal["bedrock_altitude", "surface_altitude"]
+Elevation = Literal["bedrock_altitude", "surface_altitude", "sea_surface_height_above_geoid"]
 
 
 class Source(Model):

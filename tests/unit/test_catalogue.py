@@ -29,6 +29,8 @@ DATUMS = {
     "geoid:egm2008",
     "geoid:osu91a",
     "geoid:synthetic",
+    "geoid:mdt-cnes-cls",
+    "geoid:model",
 }
 ENTRY = """
 world:
