@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from tests import days
+from tests import sea
 
 from nunatak import normals
 from nunatak.config import merge
@@ -31,13 +31,13 @@ from nunatak.scene import Scene
 from nunatak.stages.infer import infer
 from nunatak.stages.tile import tile
 
-PERIODS = days.BASE["split"]["by"]["args"]
+PERIODS = sea.BASE["split"]["by"]["args"]
 
 
 @pytest.fixture(scope="module")
 def normal(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A tree with normals, tiled; leave it as it is."""
-    results = days.tree(tmp_path_factory.mktemp("normal"), tiles={"normals": True})
+    results = sea.tree(tmp_path_factory.mktemp("normal"), tiles={"normals": True})
     tile(results)
     return results
 
@@ -46,34 +46,34 @@ def normal(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def test_scenes_are_the_days_that_all_products_have(tmp_path: Path) -> None:
-    data = days.sea(tmp_path, count=12)
+    data = sea.sea(tmp_path, count=12)
     (data / "sea" / "rough_1.nc").unlink()
-    rough = [days.means(days.day(n)) for n in range(5)]
-    days.write(data / "sea" / "rough_1.nc", days.FIRST + dt.timedelta(9), rough)
-    found = days.recipe(data).scenes
+    rough = [sea.means(sea.day(n)) for n in range(5)]
+    sea.write(data / "sea" / "rough_1.nc", sea.FIRST + dt.timedelta(9), rough)
+    found = sea.recipe(data).scenes
     assert found is not None
     assert [scene.date.day for scene in found.found.values()] == [29, 30, 31]
 
 
 def test_pairs_that_are_a_year_apart_are_refused(tmp_path: Path) -> None:
-    data = days.sea(tmp_path, shift=366)
+    data = sea.sea(tmp_path, shift=366)
     with pytest.raises(ConfigError, match="joined by date") as caught:
-        days.recipe(data)
+        sea.recipe(data)
     assert "2016-12-20 to 2017-01-12 beside 2015-12-20 to 2016-01-12" in str(caught.value)
 
 
 def test_a_pair_holds_one_day_of_both_products(normal: Results) -> None:
     for place in normal.recipe.places:
         at = normal.at(place)
-        number = (at.recipe.acquisition.date - days.FIRST).days
+        number = (at.recipe.acquisition.date - sea.FIRST).days
         whole = Window(0, 4, 0, 6)
-        assert_array_equal(at.role("target").read_first(whole), days.day(number))
-        wanted = days.means(days.day(number)) + days.bias()
+        assert_array_equal(at.role("target").read_first(whole), sea.day(number))
+        wanted = sea.means(sea.day(number)) + sea.bias()
         past = at.role("past").read_all(whole)
         assert_array_equal(past[0], wanted.astype(np.float32))
         assert_array_equal(at.coarse.read_first(whole), past[0])
         for lag in (1, 2):
-            earlier = days.means(days.day(number - lag)) + days.bias()
+            earlier = sea.means(sea.day(number - lag)) + sea.bias()
             known = number >= lag
             expected = earlier.astype(np.float32) if known else np.full_like(wanted, np.nan)
             assert_array_equal(past[lag], expected)
@@ -81,7 +81,7 @@ def test_a_pair_holds_one_day_of_both_products(normal: Results) -> None:
 
 def test_days_from_and_to_a_date_are_mapped(tmp_path: Path) -> None:
     given = {"scenes": {"since": "2016-01-02", "until": "2016-01-03"}}
-    found = days.recipe(days.sea(tmp_path), **given)
+    found = sea.recipe(sea.sea(tmp_path), **given)
     assert found.scenes is not None
     assert [p for p in found.places if found.scenes.maps(p)] == [
         "line_2016-01-02",
@@ -123,7 +123,7 @@ def test_two_splits_never_come_closer_than_the_gap(gap: int, numbers: list[int])
 )
 def test_a_period_that_is_none_is_refused(args: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        label(days.FIRST, **args)
+        label(sea.FIRST, **args)
 
 
 def test_the_report_tells_the_days_between_splits(normal: Results) -> None:
@@ -150,13 +150,13 @@ def test_a_gap_shorter_than_inputs_look_back_is_refused(normal: Results, tmp_pat
 def test_normals_are_those_of_the_training_days_cell_by_cell(normal: Results) -> None:
     index = pd.read_parquet(normal.tiles / "tiles.parquet")
     train = sorted(set(index.loc[index["split"] == TRAIN, "place"]))
-    numbers = [(normal.at(p).recipe.acquisition.date - days.FIRST).days for p in train]
+    numbers = [(normal.at(p).recipe.acquisition.date - sea.FIRST).days for p in train]
     assert numbers == list(range(8))
-    fine = np.stack([days.day(number) for number in numbers])
+    fine = np.stack([sea.day(number) for number in numbers])
     found = normals.read(normal.at(train[0]), normals.TARGET, Window(0, 4, 0, 6))
     assert_allclose(found[0], fine.mean(0), rtol=1e-6)
     assert_allclose(found[1], fine.std(0), rtol=1e-3)
-    rough = np.stack([days.means(days.day(number)) + days.bias() for number in numbers])
+    rough = np.stack([sea.means(sea.day(number)) + sea.bias() for number in numbers])
     around = normals.read(normal.at(train[0]), "past", Window(-1, 4, 0, 7))
     assert around.shape == (6, 5, 7)
     assert_allclose(around[0, 1:, :-1], rough.mean(0), rtol=1e-6)
@@ -170,19 +170,19 @@ def test_inputs_are_normal_cell_by_cell_and_missing_days_are_the_mean(normal: Re
     window = Window(0, 4, 0, 6)
     ready = inputs.prepare(inputs.read(window))
     mean, deviation = np.split(normals.read(normal.at(place), "past", window), 2)
-    values = days.means(days.day(1)) + days.bias()
+    values = sea.means(sea.day(1)) + sea.bias()
     expected = np.nan_to_num((values - mean[0]) / deviation[0])
     assert_allclose(ready["past"][0], expected, atol=1e-4)
     assert (ready["past"][2] == 0).all(), "there is no day two days before"
     assert ready["normals"].shape == (2, 16, 24)
-    land = np.isnan(days.day(1))
+    land = np.isnan(sea.day(1))
     assert (ready["normals"][0][land] == np.float32(statistics.mean)).all()
     assert all(np.isfinite(values).all() for values in ready.values())
 
 
 def products(results: Results) -> dict[str, np.ndarray]:
     """What the methods make of a day of the test, as far as the truth is known."""
-    place, truth = "line_2016-01-07", days.day(18)
+    place, truth = "line_2016-01-07", sea.day(18)
     at = results.at(place)
     found = {}
     for method in results.recipe.products:
@@ -218,7 +218,7 @@ def test_normals_of_a_region_without_training_days_are_refused(normal: Results) 
     ],
 )
 def test_normals_of_what_has_none_are_refused(change: dict[str, Any], said: str) -> None:
-    given = merge(merge(days.BASE, {"tiles": {"normals": True}}), change)
+    given = merge(merge(sea.BASE, {"tiles": {"normals": True}}), change)
     with pytest.raises(ValueError, match=said):
         Recipe.model_validate(given)
 
@@ -236,10 +236,10 @@ def test_a_field_is_missing_where_another_is() -> None:
 
 def test_a_mask_may_have_other_units_than_the_target() -> None:
     held = {"constraints": [{"op": "known", "role": "past"}]}
-    given = merge(days.BASE, {"methods": {"bilinear": held}})
+    given = merge(sea.BASE, {"methods": {"bilinear": held}})
     given["sources"]["rough"]["variables"] = {
         key: {**value, "units": "degC"}
-        for key, value in days.BASE["sources"]["rough"]["variables"].items()
+        for key, value in sea.BASE["sources"]["rough"]["variables"].items()
     }
     given["coarse"] = {"degrade": {"op": "block_mean"}}
     Recipe.model_validate(given)
