@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from nunatak.figures.style import (
@@ -123,6 +123,18 @@ def spectra(
         Heading of the figure.
     """
     figure = figure_of(10.2, 3.6 + 0.3 * bool(title), title, "constrained")
+    draw_spectra(figure, spectrum, coarse_nyquist=coarse_nyquist, units=units)
+    return finish(figure, path)
+
+
+def draw_spectra(
+    figure: FigureBase,
+    spectrum: Mapping[str, pd.DataFrame],
+    *,
+    coarse_nyquist: float | None,
+    units: str,
+) -> None:
+    """Draw the panels of :func:`spectra` and their legend into a figure, or a part of one."""
     axes = figure.subplots(1, 3, sharex=True)
     first = next(iter(spectrum.values()))
     axes[0].plot(first["wavelength"] / 1e3, first["psd_truth"], color=TRUTH, label="truth")
@@ -169,7 +181,6 @@ def spectra(
         title="In brackets: effective resolution, where coherence falls below 0.5",
         title_fontsize=8,
     )
-    return finish(figure, path)
 
 
 def _wavelengths(axes: Axes, waves: pd.Series) -> None:
