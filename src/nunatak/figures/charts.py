@@ -21,6 +21,7 @@ from nunatak.figures.style import (
     figure_of,
     finish,
     lettered,
+    line_of,
     plain_numbers,
     quantity,
     styled,
@@ -139,13 +140,14 @@ def draw_spectra(
     first = next(iter(spectrum.values()))
     axes[0].plot(first["wavelength"] / 1e3, first["psd_truth"], color=TRUTH, label="truth")
     for i, (name, table) in enumerate(spectrum.items()):
-        colour, waves = COLOURS[i % len(COLOURS)], table["wavelength"] / 1e3
+        line, waves = line_of(i), table["wavelength"] / 1e3
         reach = effective_resolution(waves.to_numpy(), table["coherence"].to_numpy())
         label = f"{name} ({reach:.3g} km)" if reach == reach else name
         columns = ("psd_prediction", "ratio", "coherence")
         for panel, column in zip(axes, columns, strict=True):
-            panel.plot(waves, table[column], color=colour, label=label)
-        axes[2].plot(reach, 0.5, "o", color=colour, markerfacecolor="white", markersize=5, zorder=3)
+            panel.plot(waves, table[column], label=label, **line)
+        mark = {**line, "marker": "o", "markerfacecolor": "white", "markersize": 5, "zorder": 3}
+        axes[2].plot(reach, 0.5, **mark)
     density = f"Power spectral density ({units}² / (cycle/m)²)"
     names = (density, "Power relative to truth", "Coherence")
     for i, (panel, name) in enumerate(zip(axes, names, strict=True)):

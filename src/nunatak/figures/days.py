@@ -19,12 +19,12 @@ from matplotlib.ticker import MaxNLocator
 from nunatak.figures.charts import draw_spectra
 from nunatak.figures.relief import Extent, decimate
 from nunatak.figures.style import (
-    COLOURS,
     Array,
     date_axis,
     figure_of,
     finish,
     lettered,
+    line_of,
     plain_numbers,
     quantity,
     styled,
@@ -32,6 +32,7 @@ from nunatak.figures.style import (
 
 _COLUMNS, _SIDE, _PIXELS = 5, 2.3, 700
 _MISSING = "0.86"
+_FEW, _MANY = 7, 60
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def field_sheets(
     label, units
         What the fields are, for the colour bar.
     errors
-        Whether they are sizes of errors: the scale begins at 0 then and holds 98 %; else it is from
-        0.5 to 99.5 % of all values.
+        Whether they are sizes of errors: the scale begins at 0 then and holds 98 % of all; else it
+        holds 99 % of the first field of each region, which is the truth.
     title
         Heading of the figure.
     """
@@ -115,17 +116,19 @@ def field_sheets(
             extra.remove()
     bar: dict[str, Any] = {"extend": "max" if errors else "both", "pad": 0.02, "aspect": 30}
     bar |= {"label": quantity(label, units), "shrink": min(1.0, max(0.5, 4.0 / high))}
-    figure.colorbar(ScalarMappable(limits, colours), ax=grid, **bar)
+    figure.colorbar(ScalarMappable(limits, colours), ax=figure.axes, **bar)
     return finish(figure, path)
 
 
 def _limits(sheets: Sequence[Sheet], errors: bool) -> Normalize:
-    found = [np.asarray(values)[~np.isnan(values)] for s in sheets for values in s.fields.values()]
-    values = np.concatenate(found)
+    count = None if errors else 1
+    found = [np.asarray(values) for s in sheets for values in [*s.fields.values()][:count]]
+    values = np.concatenate([each[~np.isnan(each)] for each in found])
     if not values.size:
         return Normalize(0.0, 1.0)
-    low, high = (0.0, np.percentile(values, 98)) if errors else np.percentile(values, [0.5, 99.5])
-    return Normalize(low, high) if high > low else Normalize(low - 0.5 * (not errors), low + 0.5)
+    low, high = np.percentile(values, [0.0, 98.0] if errors else [0.5, 99.5])
+    low = 0.0 if errors else low
+    return Normalize(low, high if high > low else low + 1.0)
 
 
 def _draw(axes: Axes, sheet: Sheet, values: Array, **colours: Any) -> None:
@@ -197,14 +200,16 @@ def _series(axes: Axes, days: pd.DataFrame, methods: Sequence[str], units: str) 
     every = pd.date_range(found["date"].min(), found["date"].max())
     for i, method in enumerate(methods):
         mean = found[found["method"] == method].groupby("date")["rmse"].mean().reindex(every)
-        colour, marker = COLOURS[i % len(COLOURS)], "o" if len(every) < 60 else ""
-        axes.plot(
-            every.to_numpy(), mean.to_numpy(), color=colour, marker=marker, markersize=3.5, lw=1.1
-        )
+        marker = "o" if len(every) < _MANY else ""
+        look = {**line_of(i), "marker": marker, "markersize": 3.5, "linewidth": 1.1}
+        axes.plot(every.to_numpy(), mean.to_numpy(), **look)
     regions = found["where"].nunique()
     of = f", mean of {regions} regions" if regions > 1 else ""
     axes.set_title(lettered(3, f"Error of every test day{of}"))
     axes.set_ylabel(quantity("RMSE", units))
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color="0.92", linewidth=0.6)
-    date_axis(axes.xaxis)
+    if len(every) > _FEW:
+        date_axis(axes.xaxis)
+    else:
+        axes.set_xticks(every.to_numpy(), [f"{day:%-d %b %Y}" for day in every])
