@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 from tests import days, scenes
 
 from nunatak import dag, day_gallery
-from nunatak.crew import ALONE
+from nunatak.crew import ALONE, Crew
 from nunatak.day_scores import judge_days
 from nunatak.day_table import EVERYWHERE, STATIONS, TRUTH
 from nunatak.errors import ConfigError, DataError
@@ -197,6 +199,34 @@ def one(folder: Path, truth: days.Field, product: days.Field, **change: Any) -> 
         results, f"north_{days.DAYS[0]}", truth, dict.fromkeys(days.BASE["products"], product)
     )
     return results
+
+
+class Far(Crew):
+    """Works on the days as processes elsewhere do: what goes there and comes back is pickled."""
+
+    def each(self, work: Any, results: Results, items: Any) -> Iterator[Any]:
+        for item in items:
+            yield pickle.loads(pickle.dumps(work(results, pickle.loads(pickle.dumps(item)))))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_who_works_on_the_days_makes_no_difference(judged: Judged, tmp_path: Path) -> None:
+    results, frame, page, _ = judged
+    again, told = judge_days(results, tmp_path, Far(), tmp_path, **ASKED)
+    pd.testing.assert_frame_equal(again, frame)
+    assert told == page
+
+
+def test_a_region_on_a_projected_grid_is_judged_in_its_metres(tmp_path: Path) -> None:
+    width, height = 20e3 * days.COLS, 20e3 * days.ROWS
+    polar = {"crs": "EPSG:3413", "bounds": (-1e6, -2e6, -1e6 + width, -2e6 + height)}
+    results = days.tree(tmp_path, {"a": days.scene("north", days.DAYS[0], **polar)})
+    fields = {method: given(0, method) for method in results.recipe.products}
+    days.write(results, "a", sea(0), fields)
+    found = row(judge(tmp_path, results, velocity=True)[0], "bicubic")
+    assert 40 < found["effective_resolution_km"] < 320
+    assert found["velocity_rmse"] > 0
+    assert (tmp_path / "map.png").exists()
 
 
 @pytest.mark.usefixtures("undrawn")
