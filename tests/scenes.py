@@ -111,7 +111,7 @@ def write(product: Product, fields: NDArray[np.float32]) -> None:
     """Write whole fields (variables, rows, columns) of a product, block by block."""
     product.create()
     for block in product.layout.grid.blocks():
-        parts = fields[(slice(None), *block.core.slices)]
+        parts = fields[(slice(None), *block.core.at(product.layout.ratio).slices)]
         names = [variable.name for variable in product.layout.variables]
         product.write(block, dict(zip(names, parts, strict=True)))
 

@@ -199,6 +199,7 @@ def _incomparable(recipe: Recipe) -> Iterator[str]:
     held = [c for m in recipe.methods.values() for c in m.constraints if c.op not in MASKS]
     meeting += [c.role for c in held if c.role]
     meeting += [recipe.picks.below] if recipe.picks and recipe.picks.below else []
+    meeting += [recipe.insitu] if recipe.insitu else []
     found = [(f"roles.{r}", recipe.roles[r].source, recipe.roles[r].variables[0]) for r in meeting]
     if recipe.picks:
         found += [("picks", recipe.picks.source, recipe.picks.variable)]

@@ -146,10 +146,17 @@ def _series(recipe: Recipe) -> list[str]:
     return [*_published(recipe), *_everywhere(recipe, "reproject/target")]
 
 
+def _compared(recipe: Recipe) -> list[str]:
+    """The products that scenes are judged from, beside what is published of them."""
+    measured = [] if recipe.target.layers else [f"mosaic/{m}" for m in recipe.products]
+    stations = [f"reproject/{recipe.insitu}"] if recipe.insitu else []
+    return [*dict.fromkeys(["reproject/target", coarse(recipe), *stations, *measured])]
+
+
 def _evaluate(recipe: Recipe) -> list[str]:
     if recipe.scenes:
         parts = [recipe.of(place) for place in mapped(recipe)]
-        fields = [path for part in parts for path in _blocks(part, "reproject/target")]
+        fields = [path for part in parts for one in _compared(part) for path in _blocks(part, one)]
         return [_tiled(recipe), *_published(recipe), *fields]
     roles = {"target", *([recipe.split.role] if recipe.split.role else [])}
     picks = recipe.picks

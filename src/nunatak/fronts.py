@@ -31,8 +31,7 @@ _COG = {"OVERVIEW_RESAMPLING": "MODE"}
 
 def whole(recipe: Recipe) -> Window:
     """The window of a whole scene."""
-    rows, cols = recipe.layout.shape
-    return Window(0, rows, 0, cols)
+    return recipe.layout.whole
 
 
 def publish_fronts(

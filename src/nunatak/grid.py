@@ -137,6 +137,12 @@ class Grid:
         return rows // self.scale, cols // self.scale
 
     @property
+    def whole(self) -> Window:
+        """All of it (coarse cells)."""
+        rows, cols = self.shape
+        return Window(0, rows, 0, cols)
+
+    @property
     def step(self) -> int:
         """Coarse cells along the side of a block."""
         return self.block // self.scale

@@ -197,6 +197,7 @@ JUDGES = Registry(
     {
         "field": "nunatak.stages.evaluate:judge_field",
         "fronts": "nunatak.front_scores:judge_fronts",
+        "days": "nunatak.day_scores:judge_days",
     },
 )
 MODELS = Registry(

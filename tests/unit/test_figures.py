@@ -14,8 +14,11 @@ from matplotlib.image import AxesImage
 from numpy.testing import assert_allclose
 
 from nunatak.figures import (
+    Sheet,
     curves,
+    day_charts,
     decimate,
+    field_sheets,
     hillshade,
     history,
     importances,
@@ -27,6 +30,7 @@ from nunatak.figures import (
     split_map,
 )
 from nunatak.figures.relief import Drawn, Scale
+from nunatak.figures.style import line_of
 from nunatak.metrics.spectral import SpectrumSums
 
 Field = np.ndarray[Any, np.dtype[np.float64]]
@@ -308,3 +312,78 @@ def test_real_bed_is_drawn(shared_data: Path, tmp_path: Path) -> None:
         bed = data["bed"].values.astype(float)
     overview(bed, tmp_path / "byrd.png", **WHAT)
     assert is_png(tmp_path / "byrd.png")
+
+
+def sheet(name: str, count: int, scale: float = 1.0, **change: Any) -> Sheet:
+    """Fields of a region, of which those after the first are ten times as large."""
+    drawn = np.random.default_rng(count).normal(0, scale, (12, 20))
+    drawn[:, :3] = np.nan
+    fields = {f"{name} {i}": drawn * (10 if i else 1) for i in range(count)}
+    return Sheet(
+        name, **{"extent": (170, 10, 190, 22), "degrees": True, "fields": fields, **change}
+    )
+
+
+def test_regions_share_one_scale_which_is_that_of_the_truth(tmp_path: Path) -> None:
+    sheets = [sheet("north", 7), sheet("south", 3, 2.0)]
+    figure = field_sheets(sheets, tmp_path / "sheets.png", label="Height", units="m")
+    assert is_png(tmp_path / "sheets.png")
+    images = [image for axes in figure.axes for image in axes.get_images()]
+    assert len(images) == 10
+    truth = np.concatenate([s.fields[f"{s.name} 0"].ravel() for s in sheets])
+    expected = np.nanpercentile(truth, [0.5, 99.5])
+    for image in images:
+        assert image.get_clim() == pytest.approx(tuple(expected))
+
+
+def test_errors_are_on_a_scale_from_nothing_that_holds_all_methods() -> None:
+    figure = field_sheets([sheet("north", 2)], label="RMSE", units="K", errors=True)
+    low, high = figure.axes[0].get_images()[0].get_clim()
+    assert low == 0
+    assert high > 10
+
+
+def test_degrees_are_as_narrow_as_at_the_middle_latitude_and_metres_are_kilometres() -> None:
+    fields = {"truth": np.zeros((4, 4))}
+    polar = Sheet("north", (0, 55, 20, 65), True, fields)
+    assert polar.stretch == pytest.approx(2)
+    projected = Sheet("arctic", (0, 0, 40e3, 20e3), False, fields)
+    axes = field_sheets([projected], label="Height", units="m").axes[0]
+    assert axes.get_xlim() == pytest.approx((0, 40))
+    assert axes.get_xlabel() == "x (km)"
+
+
+def test_a_field_of_land_alone_is_drawn() -> None:
+    nothing = {"truth": np.full((4, 4), np.nan)}
+    assert field_sheets([sheet("north", 1, fields=nothing)], label="Height", units="m").axes
+
+
+def days_of(*dates: str) -> pd.DataFrame:
+    rows = [(d, w, m, 0.1) for d in dates for w in ("north", "south") for m in ("one", "two")]
+    return pd.DataFrame(rows, columns=["date", "where", "method", "rmse"])
+
+
+@pytest.mark.parametrize(
+    ("dates", "panels"), [(("2018-12-30",), 3), (("2018-12-30", "2018-12-31"), 4)]
+)
+def test_errors_in_time_are_drawn_of_more_than_one_day(
+    tmp_path: Path, dates: tuple[str, ...], panels: int
+) -> None:
+    spectrum = SpectrumSums(16)
+    spectrum.add(*np.random.default_rng(0).normal(size=(2, 16, 16)))
+    tables = dict.fromkeys(("one", "two"), spectrum.summary(1e4))
+    figure = day_charts(tables, days_of(*dates), tmp_path / "days.png", units="m")
+    assert is_png(tmp_path / "days.png")
+    assert len(figure.axes) == panels
+
+
+def test_a_day_without_errors_breaks_the_line() -> None:
+    tables = dict.fromkeys(("one", "two"), SpectrumSums(16).summary(1e4))
+    frame = days_of("2018-12-01", "2018-12-02", "2018-12-04")
+    line = day_charts(tables, frame, units="m").axes[-1].get_lines()[0]
+    np.testing.assert_array_equal(np.isnan(line.get_ydata()), [False, False, True, False])
+
+
+def test_a_seventh_method_has_a_line_of_its_own() -> None:
+    lines = [tuple(line_of(i).items()) for i in range(14)]
+    assert len(set(lines)) == len(lines)

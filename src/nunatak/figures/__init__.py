@@ -7,6 +7,7 @@ bottom, right, top) in metres; axes are in kilometres.
 
 from nunatak.figures.blocks import block_maps
 from nunatak.figures.charts import curves, scatter_picks, spectra
+from nunatak.figures.days import Sheet, day_charts, field_sheets
 from nunatak.figures.fronts import Shown, front_map, scene_panels
 from nunatak.figures.maps import overview, panels, split_map
 from nunatak.figures.relief import decimate, hillshade
@@ -16,11 +17,14 @@ from nunatak.figures.series import front_series
 from nunatak.figures.table import markdown_table
 
 __all__ = [
+    "Sheet",
     "Shown",
     "block_maps",
     "calendar",
     "curves",
+    "day_charts",
     "decimate",
+    "field_sheets",
     "front_map",
     "front_series",
     "hillshade",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from nunatak.figures.style import (
@@ -21,6 +21,7 @@ from nunatak.figures.style import (
     figure_of,
     finish,
     lettered,
+    line_of,
     plain_numbers,
     quantity,
     styled,
@@ -123,17 +124,30 @@ def spectra(
         Heading of the figure.
     """
     figure = figure_of(10.2, 3.6 + 0.3 * bool(title), title, "constrained")
+    draw_spectra(figure, spectrum, coarse_nyquist=coarse_nyquist, units=units)
+    return finish(figure, path)
+
+
+def draw_spectra(
+    figure: FigureBase,
+    spectrum: Mapping[str, pd.DataFrame],
+    *,
+    coarse_nyquist: float | None,
+    units: str,
+) -> None:
+    """Draw the panels of :func:`spectra` and their legend into a figure, or a part of one."""
     axes = figure.subplots(1, 3, sharex=True)
     first = next(iter(spectrum.values()))
     axes[0].plot(first["wavelength"] / 1e3, first["psd_truth"], color=TRUTH, label="truth")
     for i, (name, table) in enumerate(spectrum.items()):
-        colour, waves = COLOURS[i % len(COLOURS)], table["wavelength"] / 1e3
+        line, waves = line_of(i), table["wavelength"] / 1e3
         reach = effective_resolution(waves.to_numpy(), table["coherence"].to_numpy())
         label = f"{name} ({reach:.3g} km)" if reach == reach else name
         columns = ("psd_prediction", "ratio", "coherence")
         for panel, column in zip(axes, columns, strict=True):
-            panel.plot(waves, table[column], color=colour, label=label)
-        axes[2].plot(reach, 0.5, "o", color=colour, markerfacecolor="white", markersize=5, zorder=3)
+            panel.plot(waves, table[column], label=label, **line)
+        mark = {**line, "marker": "o", "markerfacecolor": "white", "markersize": 5, "zorder": 3}
+        axes[2].plot(reach, 0.5, **mark)
     density = f"Power spectral density ({units}² / (cycle/m)²)"
     names = (density, "Power relative to truth", "Coherence")
     for i, (panel, name) in enumerate(zip(axes, names, strict=True)):
@@ -169,7 +183,6 @@ def spectra(
         title="In brackets: effective resolution, where coherence falls below 0.5",
         title_fontsize=8,
     )
-    return finish(figure, path)
 
 
 def _wavelengths(axes: Axes, waves: pd.Series) -> None:

@@ -71,6 +71,12 @@ def lettered(index: int, name: str) -> str:
     return f"$\\bf{{{chr(97 + index)}}}$  {name}"
 
 
+def line_of(index: int) -> dict[str, Any]:
+    """Colour and dashes of the line of a method: where colours are used up, dashes tell it."""
+    turn, place = divmod(index, len(COLOURS))
+    return {"color": COLOURS[place], "linestyle": ("-", "--", ":")[turn % 3]}
+
+
 def plain_numbers() -> FuncFormatter:
     """Ticks as 0.5, 1, 2000 and never as powers of ten."""
     return FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,7 +18,10 @@ _FILLED = 0.01
 
 
 class _Annuli(NamedTuple):
-    """Rings of wavenumber of a patch, on the half plane of a real Fourier transform."""
+    """Rings of wavenumber of a patch, on the half plane of a real Fourier transform.
+
+    Wavenumbers are cycles per the longer side of the patch.
+    """
 
     ring: Array
     weight: Floats
@@ -27,9 +31,9 @@ class _Annuli(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def _annuli(size: int) -> _Annuli:
+def _annuli(size: int, aspect: float) -> _Annuli:
     rows, cols = np.meshgrid(fft.fftfreq(size) * size, np.arange(size // 2 + 1), indexing="ij")
-    radius = np.hypot(rows, cols)
+    radius = np.hypot(rows / min(aspect, 1.0), cols * max(aspect, 1.0))
     ring = np.minimum(np.rint(radius).astype(np.int64), size // 2 + 1).ravel()
     single = (cols == 0) | ((size % 2 == 0) & (cols == size // 2))
     weight = np.where(single, 1.0, 2.0).ravel()
@@ -52,9 +56,13 @@ class SpectrumSums(Sums):
     ----------
     size
         Side of a patch in cells.
+    aspect
+        Height of a cell over its width. Rings are round on the ground, and as wide as one cycle
+        per the longer side of the patch.
     """
 
     size: int = fixed()
+    aspect: float = field(default=1.0, metadata={"fixed": True})
     patches: int = 0
     skipped: int = 0
     prediction: Floats = field(init=False)
@@ -90,7 +98,7 @@ class SpectrumSums(Sums):
         if np.mean(~valid) >= _FILLED:
             self.skipped += 1
             return
-        annuli = _annuli(self.size)
+        annuli = _annuli(self.size, self.aspect)
         p, t = (fft.rfft2(_residual(each, valid) * annuli.window) for each in (given, wanted))
         self.patches += 1
         self.prediction += self._rings(np.abs(p) ** 2)
@@ -99,7 +107,7 @@ class SpectrumSums(Sums):
 
     def _rings(self, power: Floats) -> Floats:
         """Sum over the rings. The imaginary part of a cross power cancels between k and -k."""
-        annuli = _annuli(self.size)
+        annuli = _annuli(self.size, self.aspect)
         sums: Floats = np.bincount(annuli.ring, annuli.weight * power.ravel()).astype(np.float64)
         return sums[1 : self.size // 2 + 1]
 
@@ -109,26 +117,27 @@ class SpectrumSums(Sums):
         Parameters
         ----------
         resolution
-            Side of a cell (m).
+            Width of a cell (m).
 
         Returns
         -------
         DataFrame
             ``wavelength`` (m); ``psd_prediction``, ``psd_truth``, ``psd_error`` (units squared
             times m squared, two-sided, so that white noise of variance v has PSD
-            ``v * resolution**2``); ``ratio`` of the first two; ``coherence``, the squared
+            ``v`` times the area of a cell); ``ratio`` of the first two; ``coherence``, the squared
             magnitude of the mean cross power over the product of the mean powers, 0 to 1.
         """
-        annuli = _annuli(self.size)
+        annuli = _annuli(self.size, self.aspect)
         cells = max(self.patches, 1) * annuli.modes * np.sum(annuli.window**2)
         sums = (self.prediction, self.truth, self.cross)
         p, t, cross = (each if self.patches else np.full_like(each, np.nan) for each in sums)
         with np.errstate(divide="ignore", invalid="ignore"):
             quotient, coherence = p / t, cross**2 / (p * t)
-        psd = resolution**2 / cells
+        psd = resolution**2 * self.aspect / cells
+        side = resolution * max(self.aspect, 1.0)
         return pd.DataFrame(
             {
-                "wavelength": self.size * resolution / annuli.wavenumber,
+                "wavelength": self.size * side / annuli.wavenumber,
                 "psd_prediction": p * psd,
                 "psd_truth": t * psd,
                 "psd_error": np.maximum(p + t - 2 * cross, 0.0) * psd,
@@ -177,3 +186,65 @@ def effective_resolution(wavelength: Array, coherence: Array, threshold: float =
     i = below[0]
     share = (values[i - 1] - threshold) / (values[i - 1] - values[i])
     return float(waves[i - 1] * (waves[i] / waves[i - 1]) ** share)
+
+
+def signal_to_error(table: pd.DataFrame) -> Floats:
+    """One minus the power of the error over that of the truth: another share that is resolved.
+
+    Parameters
+    ----------
+    table
+        As `SpectrumSums.summary` gives it.
+
+    Returns
+    -------
+    ndarray
+        At each wavelength; 1 is perfect, below 0 the error is larger than the truth. Where it falls
+        below 0.5 is the effective resolution of Ballarotta et al. 2019, doi
+        10.5194/os-15-1091-2019. Unlike coherence, it sees waves that are right but for their size.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share: Floats = 1.0 - (table["psd_error"] / table["psd_truth"]).to_numpy()
+    return share
+
+
+def pooled(tables: Sequence[pd.DataFrame], weights: Sequence[float]) -> pd.DataFrame:
+    """Mean spectra of fields whose cells are of different size.
+
+    Power and cross power of each are interpolated in the logarithm of wavelength to those
+    wavelengths of the first that all have, and averaged.
+
+    Parameters
+    ----------
+    tables
+        One or more, as `SpectrumSums.summary` gives them.
+    weights
+        Of each: how many patches it is from. Those of no weight are left out.
+
+    Returns
+    -------
+    DataFrame
+        As `SpectrumSums.summary`. A single table, and one of nothing, is as it was given.
+    """
+    kept = [(table, weight) for table, weight in zip(tables, weights, strict=True) if weight > 0]
+    if len(kept) < 2:
+        return kept[0][0] if kept else tables[0]
+    low = max(table["wavelength"].min() for table, _ in kept)
+    high = min(table["wavelength"].max() for table, _ in kept)
+    waves = kept[0][0]["wavelength"].to_numpy()
+    waves = waves[(waves >= low * (1 - 1e-9)) & (waves <= high * (1 + 1e-9))]
+    columns = ["psd_prediction", "psd_truth", "psd_error"]
+    total = sum(weight for _, weight in kept)
+    mean = np.sum([w / total * _interpolated(t, columns, waves) for t, w in kept], axis=0)
+    p, t, error = mean
+    cross = (p + t - error) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = {"ratio": p / t, "coherence": cross**2 / (p * t)}
+    return pd.DataFrame({"wavelength": waves, **dict(zip(columns, mean, strict=True)), **shares})
+
+
+def _interpolated(table: pd.DataFrame, columns: list[str], waves: Floats) -> Floats:
+    """Columns (columns, waves) at other wavelengths."""
+    rising = table.sort_values("wavelength")
+    at = np.log(rising["wavelength"].to_numpy())
+    return np.stack([np.interp(np.log(waves), at, rising[name].to_numpy()) for name in columns])

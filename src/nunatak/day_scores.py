@@ -1,0 +1,210 @@
+"""How well days of regions are mapped: every method against the truth, day by day."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nunatak import day_gallery, splits, units
+from nunatak.crew import Crew
+from nunatak.dag import mapped
+from nunatak.day_sums import Asked, Climate, Field, Judged, Marks, Region, made_coarse
+from nunatak.day_table import EVERYWHERE, at_stations, everywhere, page, table
+from nunatak.errors import ConfigError, DataError
+from nunatak.metrics.days import StationSums
+from nunatak.metrics.ocean import VelocitySums, cells, geostrophic
+from nunatak.ops.degrade import degraded, surroundings
+from nunatak.ops.split import TEST
+from nunatak.products import Results
+from nunatak.recipe import Recipe
+
+
+class Day(NamedTuple):
+    """One test day to judge: its scene, and what is known of the truth of its region."""
+
+    place: str
+    asked: Asked
+    sea: NDArray[np.bool_]
+    ends: tuple[float, float]
+
+
+class Part(NamedTuple):
+    """The sums of one day, by method, and those of the truth at stations."""
+
+    place: str
+    by: dict[str, Judged]
+    truth: StationSums
+
+
+def judge_days(
+    results: Results,
+    data: Path,
+    crew: Crew,
+    folder: Path,
+    *,
+    velocity: bool = False,
+    equator: float = 5.0,
+    tails: bool = False,
+    station_days: int = 5,
+) -> tuple[pd.DataFrame, str]:
+    """Judge every method on the test days of all regions, and draw the figures.
+
+    Parameters
+    ----------
+    results
+        The tree of all scenes, each of them a day of a region.
+    data
+        Not used.
+    crew
+        Who works on the days.
+    folder
+        Where the figures go.
+    velocity
+        Whether the geostrophic velocity is compared, of a target that is the height of the sea
+        surface.
+    equator
+        Latitude (degrees) below which there is no such velocity.
+    tails
+        Whether the cells are judged apart whose truth is below the 5th or above the 95th percentile
+        of the region's test days.
+    station_days
+        Measurements that a station needs for a row of its own; all stations count together.
+
+    Returns
+    -------
+    DataFrame, str
+        The table, and the page that shows it.
+
+    Raises
+    ------
+    ConfigError
+        If velocities are asked for of a target that is no height.
+    DataError
+        If no day is in the test, or the days of a region lie on different grids.
+    """
+    del data
+    asked = Asked(velocity, equator, tails)
+    _check(results.recipe, asked)
+    regions = judged(results, crew, asked)
+    spectra = {EVERYWHERE: everywhere(regions), **{r.name: r.spectra() for r in regions}}
+    days = table(results.recipe, regions, spectra, asked)
+    stations = at_stations(regions, station_days)
+    day_gallery.draw(results, regions, spectra[EVERYWHERE], folder)
+    frame = pd.concat([days, stations], ignore_index=True) if len(stations) else days
+    whole = dict.fromkeys(days.columns[days.dtypes == np.int64], "Int64")
+    return frame.astype(whole), page(results.recipe, days, stations, spectra[EVERYWHERE], asked)
+
+
+def _check(recipe: Recipe, asked: Asked) -> None:
+    if asked.velocity:
+        try:
+            units.factor(recipe.target.units, "m")
+        except ValueError as error:
+            raise ConfigError(
+                f"velocity of {recipe.target.long_name} in {recipe.target.units!r}",
+                "a height of the sea surface, in units of length",
+                "leave velocity out of evaluate.judge.args",
+            ) from error
+
+
+def judged(results: Results, crew: Crew, asked: Asked) -> list[Region]:
+    """The sums of every region that has test days: what is land is told first, by all of them."""
+    climates: dict[str, Climate] = {}
+    places: dict[str, list[str]] = {}
+    for place, climate in crew.each(_climate, results, mapped(results.recipe)):
+        if climate is None:
+            continue
+        group = results.recipe.of(place).acquisition.group
+        places.setdefault(group, []).append(place)
+        if group in climates:
+            climates[group].merge(climate)
+        else:
+            climates[group] = climate
+    if not places:
+        raise DataError(
+            "no day that is mapped is in the test",
+            "days that split.by tests on, among scenes.mapped",
+            "change one of them",
+        )
+    return [_region(results, crew, asked, places[g], climates[g]) for g in climates]
+
+
+def _climate(results: Results, place: str) -> tuple[str, Climate | None]:
+    scene = results.at(place)
+    window = scene.recipe.layout.whole
+    if not (splits.labels(scene, window) == TEST).all():
+        return place, None
+    return place, Climate.of(scene.recipe, scene.role("target").read_first(window))
+
+
+def _region(
+    results: Results, crew: Crew, asked: Asked, places: list[str], climate: Climate
+) -> Region:
+    ordered = sorted(places, key=lambda place: results.recipe.of(place).acquisition.date)
+    recipes = [results.recipe.of(place) for place in ordered]
+    region = Region.empty(recipes[0])
+    if any(recipe.layout.fine != region.recipe.layout.fine for recipe in recipes):
+        raise DataError(f"{region.name}: days on different grids", "one grid for a region")
+    ends = climate.ends
+    days = [Day(place, asked, climate.sea, ends) for place in ordered]
+    for part in crew.each(_of_day, results, days):
+        date = results.recipe.of(part.place).acquisition.date
+        region.places.append(part.place)
+        region.truth.merge(part.truth)
+        for method, sums in part.by.items():
+            region.by[method].merge(sums)
+            row = {"date": date, "where": region.name, "method": method}
+            region.days.append({**row, "rmse": sums.marks.day.rmse})
+    return region
+
+
+def _of_day(results: Results, day: Day) -> Part:
+    scene = results.at(day.place)
+    recipe, window = scene.recipe, scene.recipe.layout.whole
+    truth = scene.role("target").read_first(window)
+    measured = scene.role(recipe.insitu).read_first(window) if recipe.insitu else None
+    part = Part(day.place, {m: Judged.empty(recipe) for m in recipe.products}, StationSums())
+    if measured is not None:
+        part.truth.add(truth, measured)
+    for method, sums in part.by.items():
+        product = scene.mosaic(method).read(recipe.target.variable, window)
+        sums.map.add(product, truth)
+        sums.add_squares(product, truth)
+        _mark(scene, method, day, sums.marks, product, truth)
+        if measured is not None:
+            sums.stations.add(product, measured)
+    return part
+
+
+def _mark(
+    scene: Results, method: str, day: Day, marks: Marks, product: Field, truth: Field
+) -> None:
+    marks.day.add_day(product, truth, day.sea)
+    if day.asked.tails:
+        marks.tails.add(product, truth, day.ends)
+    if day.asked.velocity:
+        _compare_velocities(scene.recipe, day.asked.equator, marks.velocity, product, truth)
+    if made_coarse(scene.recipe):
+        marks.consistency.add(*_coarsened(scene, method))
+
+
+def _compare_velocities(
+    recipe: Recipe, equator: float, sums: VelocitySums, product: Field, truth: Field
+) -> None:
+    place, factor = cells(recipe.layout.fine), units.factor(recipe.target.units, "m")[0]
+    fields = [np.asarray(each, np.float64) * factor for each in (product, truth)]
+    given, true = (geostrophic(each, place, equator=equator) for each in fields)
+    sums.add(given, true)
+
+
+def _coarsened(scene: Results, method: str) -> tuple[Field, Field]:
+    """The product of a method, degraded, and the coarse field."""
+    recipe, window = scene.recipe, scene.recipe.layout.whole
+    by, scale = recipe.coarse.degrade, recipe.grid.scale
+    around = window.pad(surroundings(by.op, scale))
+    fine = scene.mosaic(method).read(recipe.target.variable, around)
+    return degraded(fine, scale, by.op, by.args), scene.coarse.read_first(window)
