@@ -31,6 +31,7 @@ BASE: dict[str, Any] = {
         "standard_name": "sea_surface_height_above_geoid",
         "long_name": "sea surface height",
         "units": "m",
+        "vertical_datum": "geoid:model",
         "valid_range": [-3, 3],
     },
     "grid": {"scale": SCALE, "block": 20},
