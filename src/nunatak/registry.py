@@ -229,6 +229,8 @@ LOSSES = Registry(
     {
         "l1": "nunatak.learn.losses:l1",
         "l2": "nunatak.learn.losses:l2",
+        "log_cosh": "nunatak.learn.losses:log_cosh",
+        "relative_l2": "nunatak.learn.losses:relative_l2",
         "topographic": "nunatak.learn.losses:topographic",
         "slope": "nunatak.learn.losses:slope",
         "ssim": "nunatak.learn.losses:ssim",

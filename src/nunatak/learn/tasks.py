@@ -139,7 +139,8 @@ class Supervised:
 
     def _weighed(self, prediction: Tensor, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The same over the samples at hand."""
-        context = batch.context
+        network = self.setup.network
+        context = {**batch.context, "mean": network.mean, "std": network.std}
         terms = {
             name: operation(prediction, batch.target, batch.mask, context, **loss.args)
             for name, (loss, operation) in self._terms.items()
