@@ -247,5 +247,10 @@ TASKS = Registry(
         "cascade": "nunatak.learn.tasks:Cascade",
         "adversarial": "nunatak.learn.tasks:Adversarial",
         "segmentation": "nunatak.learn.segmentation:Segmentation",
+        "queried": "nunatak.learn.queried:Queried",
     },
 )
+# Losses that compare no neighbours; tasks that ask for single points, and make coarse fields of
+# other scales by block means.
+POINTWISE = {"l1", "l2", "log_cosh", "relative_l2"}
+RESCALED = {"queried"}
