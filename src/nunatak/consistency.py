@@ -13,6 +13,7 @@ from nunatak.registry import (
     LEAKY,
     MASKS,
     MODELS,
+    RESCALED,
     SCENE_READERS,
     STAGED,
     STAGEWISE,
@@ -62,6 +63,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
     yield from _fieldless(recipe)
     yield from _incomparable(recipe)
     yield from _untaught(recipe)
+    yield from _unlike(recipe)
     yield from _uncompared(recipe)
 
 
@@ -172,6 +174,18 @@ def _untaught(recipe: Recipe) -> Iterator[str]:
                 f"{key} and the model {model!r}, whose stages are detached: expected a task that"
                 f" gives every stage a loss, {', '.join(sorted(STAGEWISE))}, or end_to_end: true in"
                 " the model"
+            )
+
+
+def _unlike(recipe: Recipe) -> Iterator[str]:
+    """Tasks that make coarse fields by another operation than the recipe."""
+    op = recipe.coarse.degrade.op
+    for method, m in recipe.methods.items():
+        task = m.train.task.op if m.train else ""
+        if task in RESCALED and op != "block_mean":
+            yield (
+                f"methods.{method}.train.task: {task!r} makes coarse fields of other scales by"
+                f" block means, and coarse.degrade is {op!r}: expected 'block_mean' for all"
             )
 
 

@@ -232,6 +232,8 @@ LOSSES = Registry(
     {
         "l1": "nunatak.learn.losses:l1",
         "l2": "nunatak.learn.losses:l2",
+        "log_cosh": "nunatak.learn.losses:log_cosh",
+        "relative_l2": "nunatak.learn.losses:relative_l2",
         "topographic": "nunatak.learn.losses:topographic",
         "slope": "nunatak.learn.losses:slope",
         "ssim": "nunatak.learn.losses:ssim",
@@ -248,5 +250,10 @@ TASKS = Registry(
         "cascade": "nunatak.learn.tasks:Cascade",
         "adversarial": "nunatak.learn.tasks:Adversarial",
         "segmentation": "nunatak.learn.segmentation:Segmentation",
+        "queried": "nunatak.learn.queried:Queried",
     },
 )
+# Losses that compare no neighbours; tasks that ask for single points, and make coarse fields of
+# other scales by block means.
+POINTWISE = {"l1", "l2", "log_cosh", "relative_l2"}
+RESCALED = {"queried"}

@@ -189,6 +189,21 @@ def test_one_set_of_weights_serves_every_scale() -> None:
     torch.testing.assert_close(found, field[:, 0, 7, 4:5])
 
 
+def test_a_guide_of_another_ratio_is_seen_as_by_a_network_that_is_made_for_it() -> None:
+    three, five = made(), made(spec(5))
+    five.load_state_dict(three.state_dict())
+    inputs = inputs_of(five.spec, 4, 6)
+    torch.testing.assert_close(three.at(inputs, (20, 30)), five(inputs))
+    inputs["sst"] = noise(1, 1, 10, 15)
+    found = three.at(inputs, (10, 15))
+    assert found.shape == (1, 1, 10, 15)
+    pointwise(three.guide_encoder)
+    before = three.at(inputs, (10, 15))
+    inputs["sst"][0, 0, 7, 4] += 1
+    changed = (three.at(inputs, (10, 15)) - before).abs()[0, 0]
+    assert changed.argmax() == 7 * 15 + 4, "the guide's cell that the point lies in"
+
+
 @pytest.mark.parametrize("side", [9, 20])
 def test_what_is_cut_off_is_what_would_have_been_there(side: int) -> None:
     """Of the guide, too, no more is encoded than is seen."""

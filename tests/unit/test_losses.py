@@ -17,7 +17,9 @@ from nunatak.learn.spec import block_mean
 
 Loss = Callable[..., Tensor]
 SSIM = partial(losses.ssim, window=5, data_range=4.0)
-CELLWISE: list[Loss] = [losses.l1, losses.l2, losses.slope, SSIM]
+CENTRED = partial(losses.relative_l2, centred=True)
+POINTWISE: list[Loss] = [losses.l1, losses.l2, losses.log_cosh, losses.relative_l2, CENTRED]
+CELLWISE: list[Loss] = [*POINTWISE, losses.slope, SSIM]
 ALL: list[Loss] = [*CELLWISE, losses.topographic]
 
 
@@ -29,7 +31,10 @@ def case(side: int = 24) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
     """Prediction, target, a mask with a hole and a batch whose prior has a margin of 2."""
     mask = torch.ones(2, 1, side, side, dtype=torch.bool)
     mask[0, :, 3:9, 4:9] = False
-    batch = {"prior": noise(2, 1, side // 4 + 4, side // 4 + 4, seed=2), "scale": torch.tensor(4)}
+    batch = {
+        "prior": noise(2, 1, side // 4 + 4, side // 4 + 4, seed=2),
+        **{"scale": torch.tensor(4), "mean": torch.tensor(0.3), "std": torch.tensor(0.7)},
+    }
     return noise(2, 1, side, side), noise(2, 1, side, side, seed=1), mask, batch
 
 
@@ -98,6 +103,79 @@ def test_slope_sees_gradients_and_no_offset(offset: float, gradient: float) -> N
     expected = abs(gradient) * float(both_y / (both_y + both_x))
     found = losses.slope(target + ramp + offset, target, mask, batch)
     assert float(found) == pytest.approx(expected, abs=1e-4)
+
+
+class TestLogCosh:
+    @pytest.mark.parametrize("unit", [0.0, 0.02, 5.0])
+    def test_it_is_the_mean_by_hand_over_valid_cells(self, unit: float) -> None:
+        prediction, target, mask, batch = case()
+        error = (prediction - target)[mask].double().numpy() / (unit or 0.7)
+        expected = np.logaddexp(error, -error).mean() - np.log(2)
+        found = losses.log_cosh(prediction, target, mask, batch, unit=unit)
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+
+    @pytest.mark.parametrize("error", [1e-12, 1e-6, 1e-3, 0.5, 1 - 1e-6, 1.0, 3.0, 80.0, 1e6, 1e30])
+    @pytest.mark.parametrize("sign", [-1, 1])
+    def test_neither_small_nor_large_errors_lose_digits(self, error: float, sign: int) -> None:
+        prediction = torch.full((1, 1, 1, 1), sign * error, requires_grad=True)
+        zero, mask = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1, dtype=torch.bool)
+        found = losses.log_cosh(prediction, zero, mask, {}, unit=1.0)
+        found.backward()
+        by_hand = np.log1p(2 * np.sinh(error / 2) ** 2) if error < 1 else error - np.log(2)
+        by_hand += 0 if error < 1 else np.log1p(np.exp(-2 * error))
+        assert float(found.detach()) == pytest.approx(by_hand, rel=1e-6)
+        assert prediction.grad is not None
+        assert float(prediction.grad) == pytest.approx(sign * np.tanh(error), rel=1e-5)
+
+    def test_a_negative_unit_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="positive"):
+            losses.log_cosh(*case(), unit=-1.0)
+
+
+class TestRelativeL2:
+    @pytest.mark.parametrize("centred", [False, True])
+    def test_it_is_the_mean_of_ratios_by_hand(self, centred: bool) -> None:
+        prediction, target, mask, batch = case()
+        ratios = []
+        for p, t, m in zip(prediction.double(), target.double(), mask, strict=True):
+            truth = t[m] - float(batch["mean"]) * centred
+            ratios.append(float((p[m] - t[m]).norm() / truth.norm()))
+        found = losses.relative_l2(prediction, target, mask, batch, centred=centred)
+        assert ratios[0] != pytest.approx(ratios[1], rel=1e-3)
+        assert float(found) == pytest.approx(np.mean(ratios), rel=1e-5)
+
+    def test_centred_it_is_that_of_normalised_fields(self) -> None:
+        prediction, target, mask, batch = case()
+        normal = [(field + 100 - 100.3) / 0.7 for field in (prediction, target)]
+        moved = {**batch, "mean": torch.tensor(100.3)}
+        found = CENTRED(prediction + 100, target + 100, mask, moved)
+        expected = losses.relative_l2(*normal, mask, batch)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+        assert losses.relative_l2(prediction + 100, target + 100, mask, batch) < 0.05 * expected
+
+    def test_gradients_are_those_of_double_precision_by_hand(self) -> None:
+        prediction, target, mask, batch = case()
+        prediction.requires_grad_()
+        losses.relative_l2(prediction, target, mask, batch).backward()
+        assert prediction.grad is not None
+        error = torch.where(mask, prediction.detach() - target, 0).double()
+        truth = torch.where(mask, target, 0).double()
+        squares = [f.square().sum((1, 2, 3), keepdim=True) for f in (error, truth)]
+        expected = error / (squares[0] * squares[1]).sqrt()
+        torch.testing.assert_close(prediction.grad.double(), expected / 2, rtol=1e-4, atol=1e-9)
+
+    def test_no_gradient_is_broken_where_the_prediction_is_the_truth(self) -> None:
+        _, target, mask, batch = case()
+        prediction = target.clone().requires_grad_()
+        losses.relative_l2(prediction, target, mask, batch).backward()
+        assert prediction.grad is not None
+        assert not prediction.grad.any()
+
+    def test_a_sample_without_truth_does_not_count(self) -> None:
+        prediction, target, mask, batch = case()
+        only = losses.relative_l2(prediction[1:], target[1:], mask[1:], batch)
+        mask[0] = False
+        torch.testing.assert_close(losses.relative_l2(prediction, target, mask, batch), only)
 
 
 class TestTopographic:

@@ -83,6 +83,19 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(results: Results, batch: Mini
     assert terms["loss"] == pytest.approx(3 * terms["l1_0"] + 1e-3 * terms["l2"], rel=1e-5)
 
 
+def test_losses_may_be_in_units_of_the_targets_deviation_about_its_mean(
+    results: Results, batch: Minibatch
+) -> None:
+    network = tiny.built(results)
+    args = {"unit": float(network.std)}
+    losses = (Loss(op="log_cosh"), Loss(op="log_cosh", args=args), Loss(op="relative_l2"))
+    losses += (Loss(op="relative_l2", args={"centred": True}),)
+    terms = Supervised(setup(results, network, losses=losses)).step(batch)
+    assert terms["log_cosh_0"] == pytest.approx(terms["log_cosh_1"], rel=1e-5)
+    assert terms["relative_l2_2"] > 0
+    assert terms["relative_l2_2"] != pytest.approx(terms["relative_l2_3"], rel=1e-4)
+
+
 def test_the_prediction_is_cropped_to_the_core(results: Results, batch: Minibatch) -> None:
     network = tiny.Prior(tiny.built(results).spec)
     found = Supervised(setup(results, network)).predict(batch)

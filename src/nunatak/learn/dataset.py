@@ -189,7 +189,8 @@ class Sample:
 class Minibatch:
     """Samples stacked: inputs (B, C, h, w) by name, target and mask (B, layers, H, W).
 
-    Besides, the scale, and how many of the first layers are classes; a map has one layer.
+    Besides, the scale, how many of the first layers are classes (a map has one layer), and in
+    training the number of the first sample.
     """
 
     inputs: Batch
@@ -197,6 +198,7 @@ class Minibatch:
     mask: Tensor
     scale: int
     classes: int = 0
+    first: int = 0
 
     @classmethod
     def of(cls, samples: Sequence[Sample], scale: int, classes: int = 0) -> Minibatch:

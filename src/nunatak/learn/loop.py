@@ -222,7 +222,8 @@ def fit(run: Run, state: Checkpoint, stop: Stop) -> Checkpoint:
         while not over(replace(state, samples_seen=seen), train):
             torch.manual_seed(step_seed(run.seed, seen + mine.start))
             lr = _set_rate(task, rate(seen, train))
-            terms = task.step(next(batches).to(fabric.device))
+            batch = replace(next(batches).to(fabric.device), first=seen + mine.start)
+            terms = task.step(batch)
             seen += train.batch
             _require_finite(terms, seen, run.folder)
             if average:

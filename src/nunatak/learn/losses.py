@@ -3,10 +3,13 @@
 Each is ``loss(prediction, target, mask, batch, *, arguments) -> Tensor``. ``prediction``,
 ``target`` and ``mask`` are ``(B, 1, H, W)``; the mask is boolean or a weight, 0 where there is no
 truth, and the target may be NaN there. Shapes that differ raise ``ValueError``: nothing is ever
-broadcast. Where no cell is valid the loss is 0, with a gradient of 0.
+broadcast. Where no cell is valid the loss is 0, with a gradient of 0. ``batch`` holds the inputs,
+and of the target over the training tiles ``mean`` and ``std``, scalars in its units.
 """
 
 from __future__ import annotations
+
+from math import log
 
 import torch
 from torch import Tensor
@@ -43,6 +46,60 @@ def l2(prediction: Tensor, target: Tensor, mask: Tensor, batch: Batch) -> Tensor
     """Mean square error, in the target's units squared."""
     error, weight = _error(prediction, target, mask)
     return _mean(error.square(), weight)
+
+
+def log_cosh(
+    prediction: Tensor, target: Tensor, mask: Tensor, batch: Batch, *, unit: float = 0.0
+) -> Tensor:
+    """Mean logarithm of the hyperbolic cosine of the error (no units).
+
+    Half the square of small errors, and the absolute value of large ones less log 2. RESAC learns
+    by it.
+
+    Parameters
+    ----------
+    unit
+        The error that counts as 1, in the target's units; 0 takes the target's standard deviation.
+
+    Raises
+    ------
+    ValueError
+        If the unit is negative.
+    """
+    if unit < 0:
+        raise ValueError(f"log_cosh in units of {unit:g}, which must be positive, or 0")
+    error, weight = _error(prediction, target, mask)
+    size = (error / (unit or batch["std"])).abs()
+    # Of small errors the one form loses all digits, of large ones the other overflows.
+    small = torch.log1p(2 * torch.sinh(size.clamp(max=1) / 2).square())
+    large = size + torch.log1p(torch.exp(-2 * size)) - log(2)
+    return _mean(torch.where(size < 1, small, large), weight)
+
+
+def relative_l2(
+    prediction: Tensor, target: Tensor, mask: Tensor, batch: Batch, *, centred: bool = False
+) -> Tensor:
+    """Length of the error over that of the truth, the mean over samples (no units).
+
+    Lengths are over valid cells, whose number cancels. A sample counts if its truth has a length.
+    Li et al. 2021, arXiv:2010.08895, whose fields vary about zero. Of one that does not, most of
+    the length is its mean, and errors of all its detail look small: there, centre it.
+
+    Parameters
+    ----------
+    centred
+        Take lengths of the truth less the target's mean over the training tiles, as if fields were
+        normalised; the error is the same.
+    """
+    error, weight = _error(prediction, target, mask)
+    truth = target - batch["mean"] if centred else target
+    share = weight.sqrt()
+    lost, length = (
+        torch.linalg.vector_norm(share * values, dim=(1, 2, 3))
+        for values in (error, torch.where(mask > 0, truth, 0.0))
+    )
+    counts = length > 0
+    return _mean(lost / torch.where(counts, length, 1.0), counts.to(lost.dtype))
 
 
 def slope(prediction: Tensor, target: Tensor, mask: Tensor, batch: Batch) -> Tensor:

@@ -72,7 +72,8 @@ def prepare(
     _check(results, network)
     side = recipe.tiles.size * recipe.grid.scale
     setup = Setup(
-        *(fabric, network, spec.losses, spec.lr, spec.clip, side, spec.batch), spread.micro_batch
+        *(fabric, network, spec.losses, spec.lr, spec.clip, side, spec.batch),
+        *(spread.micro_batch, seed, statistics.transforms["coarse"]),
     )
     task = TASKS.call(spec.task.op, spec.task.args, setup)
     run = Run(task, spec, tiles, checks, seed, folder, spread.checkpoint_every)

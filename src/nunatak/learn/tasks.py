@@ -18,7 +18,10 @@ from nunatak.learn.dataset import Minibatch
 from nunatak.learn.losses import adversarial_critic, adversarial_generator
 from nunatak.learn.parallel import Pieces, share_norms, whole
 from nunatak.learn.spec import Batch, Network, area_mean
+from nunatak.ops.normalise import Transform
 from nunatak.recipe import Loss
+
+_AS_IS = Transform(fitted=False, offset=(0.0,), scale=(1.0,))
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Setup:
         Samples a step, of all processes.
     micro_batch
         Most samples that go through the network at once; None for all of a process.
+    seed
+        Of what a task draws, with the number of a sample.
+    coarse
+        What normalises the coarse field.
     """
 
     fabric: Fabric
@@ -53,6 +60,8 @@ class Setup:
     size: int
     batch: int
     micro_batch: int | None = None
+    seed: int = 0
+    coarse: Transform = _AS_IS
 
 
 class Supervised:
@@ -139,7 +148,8 @@ class Supervised:
 
     def _weighed(self, prediction: Tensor, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The same over the samples at hand."""
-        context = batch.context
+        network = self.setup.network
+        context = {**batch.context, "mean": network.mean, "std": network.std}
         terms = {
             name: operation(prediction, batch.target, batch.mask, context, **loss.args)
             for name, (loss, operation) in self._terms.items()
@@ -168,7 +178,7 @@ class Supervised:
         """
         total, terms = self.objective(self.predict(batch), batch)
         self._descend("network", total)
-        return _plain({"loss": total, **terms})
+        return plain({"loss": total, **terms})
 
     def _descend(self, name: str, loss: Tensor) -> None:
         fabric, optimiser, module = self.setup.fabric, self.optimisers[name], self.modules[name]
@@ -253,7 +263,7 @@ class Cascade(Supervised):
             loss, terms = self.objective(_central(field, own.target.shape[-1]), own)
             total, found[f"stage_{number}"] = total + loss, loss
         self._descend("network", total)
-        return _plain({"loss": total, **terms, **found})
+        return plain({"loss": total, **terms, **found})
 
 
 class _Climbing(nn.Module):
@@ -373,7 +383,7 @@ class Adversarial(Supervised):
         adversarial = self.deceive(real, fake)
         total = total + self.weight * adversarial
         self._descend("network", total)
-        return _plain({"loss": total, **terms, "adversarial": adversarial, "critic": judged})
+        return plain({"loss": total, **terms, "adversarial": adversarial, "critic": judged})
 
     def judge(self, real: Tensor, fake: Tensor) -> Tensor:
         """Loss of the critic; the network receives no gradient."""
@@ -390,7 +400,7 @@ class Adversarial(Supervised):
             critic.requires_grad_(True)
 
 
-def _plain(terms: dict[str, Tensor]) -> dict[str, float]:
-    """Fetch all terms from the device at once."""
+def plain(terms: dict[str, Tensor]) -> dict[str, float]:
+    """Terms of a loss as numbers, fetched from the device at once."""
     values = torch.stack([term.detach().float() for term in terms.values()]).tolist()
     return dict(zip(terms, values, strict=True))

@@ -30,7 +30,8 @@ class Codes:
     prior
         ``(B, 1, h, w)``, physical units.
     guide
-        ``(B, G, h' * ratio, w' * ratio)``: of a guide's cells, if there is one.
+        ``(B, G, h' * ratio, w' * ratio)``: of a guide's cells, if there is one. The ratio is
+        that of the specification, or where `at` is given a guide of another, that one.
     first
         Coarse cells above, and left, of the guide's corner.
     """
@@ -84,8 +85,11 @@ def cell_index(cell: Tensor, shape: Sequence[int]) -> Tensor:
     return ((sample * h + cell[..., 0]) * w + cell[..., 1]).flatten()
 
 
-def containing(points: Tensor, ratio: int) -> Tensor:
-    """Cells of a grid of ``ratio`` cells a coarse cell that points lie in, by row and column."""
+def containing(points: Tensor, ratio: Tensor) -> Tensor:
+    """Cells of a grid of ``ratio`` cells a coarse cell that points lie in, by row and column.
+
+    The ratio is that of rows, then that of columns, double precision: not whole numbers as a rule.
+    """
     return (points * ratio + _NEAR).floor().long()
 
 
@@ -185,7 +189,8 @@ class Implicit(Network):
         Parameters
         ----------
         inputs
-            As of `forward`.
+            As of `forward`; but conditions may have any number of cells along a coarse one, and it
+            need not be whole.
         shape
             Rows and columns, of equal cells that cover the window less ``cut``.
         cut
@@ -196,7 +201,7 @@ class Implicit(Network):
         Tensor
             ``(B, 1, *shape)``, in the prior's units.
         """
-        h, w = self.spec.window(inputs)
+        h, w = inputs["prior"].shape[-2:]
         device = inputs["prior"].device
         down, right = (
             centres(cut, n - cut, cells, device) for n, cells in zip((h, w), shape, strict=True)

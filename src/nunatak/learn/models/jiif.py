@@ -25,7 +25,7 @@ from nunatak.learn.models.implicit import (
     rows,
 )
 from nunatak.learn.models.interpolate import sample
-from nunatak.learn.spec import Batch, ModelSpec, area_mean
+from nunatak.learn.spec import Batch, ModelSpec, area_resample
 
 _CUBIC = 2
 
@@ -99,18 +99,17 @@ class Jiif(Implicit):
 
     def encode(self, inputs: Batch, cut: int = 0) -> Codes:
         """Features of the guide, and what of the first dense layer depends on the coarse cell."""
-        h, w = self.spec.window(inputs)
-        guide = torch.cat(
-            [area_mean(inputs[n], i.ratio, self.ratio) for n, i in self.spec.conditions.items()],
-            dim=1,
-        )
+        h, w = inputs["prior"].shape[-2:]
+        finest = max((*inputs[name].shape[-2:],) for name in self.spec.conditions)
+        guide = torch.cat([area_resample(inputs[n], finest) for n in self.spec.conditions], dim=1)
         (coarse, _, difference, _), _ = self._first()
         weight = torch.cat([coarse, -difference], dim=1)[..., None, None]
-        seen = self.guide_encoder(area_mean(guide, self.ratio, 1))
+        seen = self.guide_encoder(area_resample(guide, (h, w)))
         features = torch.cat([self.encoder(inputs["coarse"]), seen], dim=1)
         # No more of the guide than what the points that are asked for see.
         first = max(0, cut - ceil(self.guide_encoder.reach / self.ratio))
-        down, right = (slice(first * self.ratio, (n - first) * self.ratio) for n in (h, w))
+        edges = [first * n // m for n, m in zip(finest, (h, w), strict=True)]
+        down, right = (slice(edge, n - edge) for edge, n in zip(edges, finest, strict=True))
         fine = self.guide_encoder(guide[..., down, right])
         return Codes(functional.conv2d(features, weight), inputs["prior"], fine, first)
 
@@ -130,7 +129,9 @@ class Jiif(Implicit):
         """
         assert codes.guide is not None
         (_, own, difference, places), bias = self._first()
-        there = containing(points - codes.first, self.ratio)
+        seen = points.new_tensor(codes.lattice.shape[-2:]) - 2 * codes.first
+        ratio = points.new_tensor(codes.guide.shape[-2:]) / seen
+        there = containing(points - codes.first, ratio)
         guide = rows(codes.guide)[cell_index(there, codes.guide.shape[-2:])]
         shared = functional.linear(guide, own + difference).float()
         cells, found = rows(codes.lattice), []

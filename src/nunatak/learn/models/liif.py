@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from nunatak.learn.models.edsr import Encoder
 from nunatak.learn.models.implicit import Codes, Implicit, dense, neighbours, rows
-from nunatak.learn.spec import Batch, ModelSpec, area_mean
+from nunatak.learn.spec import Batch, ModelSpec, area_resample
 
 _UNFOLD = 3
 
@@ -80,8 +80,8 @@ class Liif(Implicit):
 
     def encode(self, inputs: Batch, cut: int = 0) -> Codes:
         """The part of the first dense layer that depends on the coarse cell alone."""
-        self.spec.window(inputs)
-        fields = [area_mean(inputs[name], i.ratio, 1) for name, i in self.spec.inputs.items()]
+        h, w = inputs["prior"].shape[-2:]
+        fields = [area_resample(inputs[name], (h, w)) for name in self.spec.inputs]
         features = self.encoder(torch.cat(fields, dim=1))
         lattice = functional.conv2d(features, self._first()[0], padding=_UNFOLD // 2)
         return Codes(lattice, inputs["prior"])
