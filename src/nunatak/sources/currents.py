@@ -10,9 +10,10 @@ from math import copysign
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from nunatak.metrics.ocean import GRAVITY
 from nunatak.sources.noise import Floats, key
 from nunatak.sources.relief import KM
-from nunatak.sources.sheet import DAY, DEFORMATION, GRAVITY, Sheet, Waves, bells, beta
+from nunatak.sources.sheet import DAY, DEFORMATION, Sheet, Waves, bells, beta
 
 _STEPS_A_DAY = 2
 # SD, in nodes, of what mixes in each of these steps.

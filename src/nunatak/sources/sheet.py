@@ -18,21 +18,15 @@ from scipy import fft
 from scipy.interpolate import RectBivariateSpline
 from scipy.ndimage import map_coordinates, spline_filter
 
+from nunatak.metrics.ocean import ROTATION
 from nunatak.sources.noise import Floats
 from nunatak.sources.relief import KM
 
-DAY, GRAVITY, RADIUS = 86400.0, 9.81, 6371.0 * KM
+DAY, RADIUS = 86400.0, 6371.0 * KM
 DEGREE = np.pi / 180 * RADIUS
 DEFORMATION = 30.0 * KM
-_SPIN = 7.2921e-5
 _SPACING = 5.0 * KM
 _MARGIN = 1.0
-
-
-def coriolis(latitude: Floats) -> Floats:
-    """The Coriolis parameter (s-1) at latitudes (degrees)."""
-    parameter: Floats = 2 * _SPIN * np.sin(np.radians(latitude))
-    return parameter
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ class Sheet:
     def spin(self) -> float:
         """The Coriolis parameter of the middle (s-1), not below that of 10 degrees."""
         latitude = copysign(max(abs(self.middle), 10.0), self.middle)
-        return float(coriolis(np.array(latitude)))
+        return float(2 * ROTATION * np.sin(np.radians(latitude)))
 
     @cached_property
     def wavenumbers(self) -> tuple[Floats, Floats]:
@@ -196,7 +190,7 @@ def wavenumbers(count: int, step: float) -> Floats:
 
 def beta(sheet: Sheet) -> float:
     """How the Coriolis parameter grows northward (m-1 s-1)."""
-    return float(2 * _SPIN * np.cos(np.radians(sheet.middle)) / RADIUS)
+    return float(2 * ROTATION * np.cos(np.radians(sheet.middle)) / RADIUS)
 
 
 def _centres(span: float, around: int, cells: int) -> Floats:

@@ -18,14 +18,18 @@ from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from scipy import fft
 from scipy.signal.windows import tukey
 
+from nunatak.metrics.ocean import cells as ground
+from nunatak.metrics.ocean import geostrophic
 from nunatak.sources.currents import Currents
 from nunatak.sources.noise import Floats
 from nunatak.sources.relief import KM
-from nunatak.sources.sheet import DEGREE, GRAVITY, Sheet, Waves, bells, coriolis, wavenumbers
+from nunatak.sources.sheet import Sheet, Waves, bells, wavenumbers
 
 Field = NDArray[np.float32]
 Kind = TypeVar("Kind", bound=np.generic)
@@ -156,9 +160,8 @@ class Ocean:
         warm = calm + self.event(when, *self.sheet.axes(cells))
         random = self.random("noise", cells, when.isoformat())
         noise = _NOISE * random.standard_normal(self.box(warm, cells).shape)
-        fields = [self.box(part, cells) for part in (height, warm, *self._flow(height, cells))]
-        fields[1] = fields[1] + noise
-        land = self.ashore(cells)
+        ssh, sst = self.box(height, cells), self.box(warm, cells) + noise
+        fields, land = (ssh, sst, *self._flow(height, cells)), self.ashore(cells)
         return Day(*(np.where(land, np.nan, part).astype(np.float32) for part in fields))
 
     def surface(self, when: date, cells: int) -> tuple[Floats, Floats]:
@@ -181,14 +184,14 @@ class Ocean:
         return height, here + stirred + _SPICE * spice + slow
 
     def _flow(self, height: Floats, cells: int) -> tuple[Floats, Floats]:
-        """Eastward and northward geostrophic currents (m/s), by centred differences."""
-        y, _ = self.sheet.axes(cells)
-        latitude = self.sheet.latitude(y)[:, np.newaxis]
-        side = DEGREE / cells
-        north, east = np.gradient(height, side)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factor = np.where(abs(latitude) < EQUATORIAL, np.nan, GRAVITY / coriolis(latitude))
-        return -factor * north, factor * east / np.cos(np.radians(latitude))
+        """Eastward and northward geostrophic currents (m/s) of the box's cells, north-up."""
+        (rows, cols), (south, west) = height.shape, self.sheet.around(cells)
+        ring = height[south - 1 : rows - south + 1, west - 1 : cols - west + 1][::-1]
+        left, _, _, top = self.bounds
+        corner = Affine.translation(left, top) * Affine.scale(1 / cells, -1 / cells)
+        grid = GeoBox(ring.shape, corner * Affine.translation(-1, -1), "EPSG:4326")
+        u, v = geostrophic(ring, ground(grid), equator=EQUATORIAL)
+        return u[1:-1, 1:-1], v[1:-1, 1:-1]
 
     def season_on(self, when: date) -> float:
         """What the season adds to temperature (K): most in August north of the equator."""
