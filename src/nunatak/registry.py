@@ -133,10 +133,11 @@ READERS = Registry(
         "scenes": "nunatak.sources.scenes:open_scenes",
         "synthetic_scenes": "nunatak.sources.album:open_synthetic_scenes",
         "days": "nunatak.sources.days:open_days",
+        "synthetic_ocean": "nunatak.sources.ocean_album:open_synthetic_ocean",
     },
 )
 # Those that hold many scenes, each on a grid of its own.
-ALBUMS = {"scenes", "synthetic_scenes", "days"}
+ALBUMS = {"scenes", "synthetic_scenes", "days", "synthetic_ocean"}
 DEGRADE = Registry(
     "degrade",
     {
