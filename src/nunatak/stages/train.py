@@ -17,6 +17,7 @@ from nunatak.learn.prepare import prepare
 from nunatak.learn.spread import Spread
 from nunatak.products import Results
 from nunatak.provenance import digest_json
+from nunatak.registry import SCENE_READERS
 
 _log = logging.getLogger(__name__)
 
@@ -128,10 +129,11 @@ def _finish(results: Results, run: Run, samples: int) -> Checkpoint:
     best = replace(best, halo=reach(results, network), trained=samples)
     save(path, best)
     metres = (best.halo or 0) * results.recipe.coarse_resolution
-    if metres > results.recipe.split.buffer:
+    split = results.recipe.split
+    if metres > split.buffer and split.by.op not in SCENE_READERS:
         _log.warning(
             "the trained network's receptive field reaches %g m, beyond split.buffer, %g m",
             metres,
-            results.recipe.split.buffer,
+            split.buffer,
         )
     return best
