@@ -26,15 +26,16 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from nunatak.cog import MAP
 from nunatak.cog import OPTIONS as EVERY
 from nunatak.grid import Block, Grid
 from nunatak.sources.synthetic import World
-from nunatak.stages.publish import COG, write_cog
+from nunatak.stages.publish import write_cog
 from nunatak.store import Layout, Product, Variable
 
 NODATA = -9999.0
 WORKERS = 2
-OPTIONS = [f"{name}={value}" for name, value in {**EVERY, **COG}.items() if name != "driver"]
+OPTIONS = [f"{name}={value}" for name, value in {**EVERY, **MAP}.items() if name != "driver"]
 
 
 def product(folder: Path, side: int) -> Product:

@@ -44,6 +44,7 @@ LAYERS = [
         "learn",
         "gallery",
         "normals",
+        "origin",
         "published",
         "statistics",
     },
