@@ -42,6 +42,7 @@ CheckpointEvery = Annotated[
 ]
 Member = Annotated[int, typer.Option(help="Which member of the ensemble.")]
 BlockName = Annotated[str, typer.Option("--block", help="A block, as row_col.")]
+Scale = Annotated[str, typer.Option(help="Cells along the side of a coarse cell, above 0.")]
 Workers = Annotated[
     int, typer.Option(min=1, help="Processes that share the map; 1 is this one, without dask.")
 ]
@@ -191,6 +192,18 @@ def publish(recipe: RecipeFile, results: ResultsRoot, method: Method) -> None:
         return stage(tree, method)
 
     _run("publish", recipe, results, work, method=method)
+
+
+@app.command()
+def rescale(recipe: RecipeFile, results: ResultsRoot, method: Method, scale: Scale) -> None:
+    """Write a method's map at any scale as a Cloud-Optimized GeoTIFF, with its provenance."""
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.rescale import rescale as stage
+
+        return stage(tree, method, scale)
+
+    _run("rescale", recipe, results, work, method=method, scale=scale)
 
 
 @app.command()

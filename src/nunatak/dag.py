@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from nunatak.errors import ConfigError
 from nunatak.grid import Block
 from nunatak.recipe import Recipe
 from nunatak.registry import ALBUMS, AS_IS, NEIGHBOUR_READERS
-from nunatak.tracking.steps import Step
+from nunatak.tracking.steps import ASKED, Step
 
 _Named = tuple[str, dict[str, str]]
 METRICS = ("metrics.csv", "metrics.md", "panels.png", "map.png", "charts.png")
 # Made by the target `tune`, and by no other.
 SOUGHT = ("trial", "study")
+_FEW = 4
 TILES = ("overlap.json", "split.png")
 SERIES = ("fronts.gpkg", "series.csv", "series.png", "map.png")
 
@@ -136,6 +138,23 @@ def _publish(recipe: Recipe, *, method: str) -> list[str]:
     ]
 
 
+def _refuse_unmapped(recipe: Recipe, method: str) -> None:
+    """Refuse what is asked for by name of a place or a method without a map."""
+    maps = [recipe.of(place).name for place in mapped(recipe)]
+    if recipe.name not in maps:
+        few = f"{', '.join(maps[:_FEW])}{' and others' if len(maps) > _FEW else ''}"
+        raise ConfigError(f"{recipe.name} has no map of its own", f"one of {few}")
+    if method not in recipe.products:
+        known = ", ".join(recipe.products)
+        raise ConfigError(f"{recipe.name}: no product {method!r}", f"one of {known}")
+
+
+def _rescale(recipe: Recipe, *, method: str, scale: str) -> list[str]:
+    read = [coarse(recipe), *(f"reproject/{role}" for role in recipe.reads(method))]
+    fields = [path for product in read for path in _blocks(recipe, product)]
+    return [*_trained(recipe, method), _tiled(recipe), *fields, *_origins(recipe)]
+
+
 def _published(recipe: Recipe) -> list[str]:
     """What is published of all scenes."""
     parts = [recipe.of(place).name for place in mapped(recipe)]
@@ -178,6 +197,7 @@ _INPUTS: dict[str, Callable[..., list[str]]] = {
     "infer": _infer,
     "mosaic": _mosaic,
     "publish": _publish,
+    "rescale": _rescale,
     "series": _series,
     "evaluate": _evaluate,
     "trial": _trial,
@@ -195,13 +215,21 @@ def inputs(recipe: Recipe, stage: str, **names: str) -> list[str]:
     stage
         Name of the stage.
     **names
-        The job's source, role, method, member, block and trial, as far as the stage has them.
+        The job's source, role, method, member, block, scale and trial, as far as the stage has
+        them.
 
     Returns
     -------
     list of str
         Paths of the steps that make it.
+
+    Raises
+    ------
+    ConfigError
+        If the recipe has no product of the method, or the place no map.
     """
+    if stage in ASKED:
+        _refuse_unmapped(recipe, names["method"])
     return _INPUTS[stage](recipe, **names)
 
 
@@ -279,7 +307,7 @@ def gates(recipe: Recipe, stage: str, **names: str) -> list[Step]:
     elif stage not in ("download", "scan"):
         sources = _gridded(recipe)
     found = [Step("scan", recipe.family, {"source": source}) for source in sources]
-    late = stage in ("train", "infer", "mosaic", "publish", "series", "evaluate", *SOUGHT)
+    late = stage in ("train", "infer", "mosaic", "publish", *ASKED, "series", "evaluate", *SOUGHT)
     return [*found, *([Step("tile", recipe.family)] if late else [])]
 
 

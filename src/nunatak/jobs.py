@@ -22,7 +22,7 @@ from nunatak.usage import used
 if TYPE_CHECKING:
     from nunatak.products import Results
 
-NAMES = ("source", "role", "method", "member", "block", "trial")
+NAMES = ("source", "role", "method", "member", "block", "scale", "trial")
 Work = Callable[["Results", str], dict[str, Any]]
 
 

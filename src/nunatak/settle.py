@@ -16,8 +16,10 @@ from nunatak.life import alive, beating, host, now
 from nunatak.provenance import write_json
 from nunatak.recipe import Recipe
 from nunatak.tracking.reconcile import Finding, hold, reconcile
-from nunatak.tracking.steps import STAGES, Step
+from nunatak.tracking.steps import ASKED, STAGES, Step
 from nunatak.tracking.tracker import OWN
+
+_TRACE = ".provenance.trace"
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,25 @@ def _record(root: Path) -> Path:
     return root / OWN / "run.json"
 
 
-def steps(recipes: Iterable[Recipe]) -> list[Step]:
-    """Every step of some recipes, each after those that it reads."""
-    found = [step for recipe in recipes for step in dag.steps(recipe)]
+def steps(recipes: Iterable[Recipe], root: Path) -> list[Step]:
+    """Every step of some recipes, and those asked for by name, each after those that it reads."""
+    found = [step for r in recipes for step in (*dag.steps(r), *asked(r, root))]
     return sorted(found, key=lambda step: STAGES.index(step.stage))
+
+
+def asked(recipe: Recipe, root: Path) -> Iterator[Step]:
+    """The steps of a recipe that were asked for by name, told by the traces that they left."""
+    for stage in ASKED:
+        for trace in sorted((root / recipe.name / stage).glob(f"*/*{_TRACE}")):
+            method, scale = trace.parent.name, trace.name.removesuffix(_TRACE)
+            if method in recipe.products:
+                yield Step(stage, recipe.name, {"method": method, "scale": scale})
 
 
 def look(recipes: Mapping[str, Recipe], root: Path, data: Path) -> list[Finding]:
     """Find out which steps must or may run, and change nothing."""
     raw = {name: values(recipe) for name, recipe in recipes.items()}
-    return reconcile(raw, steps(recipes.values()), root, data=data, change=False)
+    return reconcile(raw, steps(recipes.values(), root), root, data=data, change=False)
 
 
 class Settled:
@@ -98,7 +109,7 @@ class Settled:
         self.data, self.identities = data, identities
         self.lock = hold(root)
         self._values = {name: values(recipe) for name, recipe in recipes.items()}
-        self._steps = steps(recipes.values())
+        self._steps = steps(recipes.values(), root)
         self._open = {finding.step.path for finding in self._reconcile(self.lock is not None)}
         self._run, self._beating = Run(host(), os.getpid(), now()), ExitStack()
 

@@ -28,7 +28,7 @@ FOREIGN = {
     "fetch": {"torch", "rasterio", "matplotlib"},
     "geo": {"torch", "matplotlib", "pooch"},
     "plot": {"torch", "pooch"},
-    "torch": {"rasterio", "pooch"},
+    "torch": {"pooch"},
 }
 
 

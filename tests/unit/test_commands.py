@@ -449,6 +449,18 @@ def test_a_search_that_is_asked_for_stays_with_its_trials_and_no_others(root: Pa
     assert found == {"small/trial/net/1", "small/trial/net/2", "small/study/net"}
 
 
+def test_maps_of_other_scales_stay_as_long_as_their_method(root: Path) -> None:
+    for name in ("bicubic/13.5.tif", "bicubic/13.5.provenance.json", "old/3.tif"):
+        path = root / "small/rescale" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}", encoding="utf-8")
+    found = gc.find(root, {"small": recipe()})
+    assert [waste.name for waste in found] == ["small/rescale/old: the recipe does not ask for it"]
+    gc.remove(root, found)
+    assert not (root / "small/rescale/old").exists()
+    assert (root / "small/rescale/bicubic/13.5.tif").exists()
+
+
 def test_what_an_overlay_names_stays(root: Path) -> None:
     best = root / "small/study/net/best.yaml"
     best.parent.mkdir(parents=True)
@@ -516,6 +528,15 @@ def test_status_tells_of_searches_apart(root: Path) -> None:
     ]
     assert not any("trial" in line or "study" in line for line in lines[:first])
     assert ("trial", 2, 0, 2, 0) in list(found.table())
+
+
+def test_status_tells_of_maps_of_other_scales_apart(root: Path) -> None:
+    trace = root / "small/rescale/bicubic/13.5.provenance.trace"
+    trace.parent.mkdir(parents=True)
+    trace.write_text("{}", encoding="utf-8")
+    lines = list(status({"small": recipe()}, root, root).lines())
+    assert lines[-2:] == ["when asked for by name:", "  small/rescale/bicubic/13.5: not made yet"]
+    assert not any("rescale" in line for line in lines[:-2])
 
 
 def test_status_of_an_empty_folder_is_short(root: Path) -> None:

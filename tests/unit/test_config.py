@@ -403,7 +403,7 @@ def digests(recipe: Recipe) -> dict[str, dict[str, str]]:
             found[stage] = digest(recipe, stage, source="world")
         elif stage == "reproject":
             found |= {f"{stage} {r}": digest(recipe, stage, role=r) for r in recipe.roles}
-        elif stage in ("train", "trial", "study", "infer", "mosaic", "publish"):
+        elif stage in ("train", "trial", "study", "infer", "mosaic", "publish", "rescale"):
             trains = stage in ("train", "trial", "study")
             methods = ["net"] if trains else list(recipe.methods)
             found |= {f"{stage} {m}": digest(recipe, stage, method=m) for m in methods}
@@ -413,7 +413,8 @@ def digests(recipe: Recipe) -> dict[str, dict[str, str]]:
 
 
 ROLES = {"reproject target", "reproject surface"}
-PUBLISHED = {"publish bicubic", "publish net"}
+RECORDED = {"publish net", "rescale net"}
+PUBLISHED = {*RECORDED, "publish bicubic", "rescale bicubic"}
 INFERRED = {"infer bicubic", "infer net"}
 MOSAICS = {"mosaic bicubic", "mosaic net"}
 TRAINED = {"train net", "trial net"}
@@ -443,13 +444,13 @@ READ_BY: list[tuple[dict[str, Any], set[str]]] = [
     ({"tiles": {"stride": 1}}, {"tile", *PUBLISHED}),
     (
         {"methods": {"net": {"model": {"args": {"width": 9}}}}},
-        {*TRAINED, "study net", "infer net", "publish net"},
+        {*TRAINED, "study net", "infer net", *RECORDED},
     ),
     ({"methods": {"net": {"search": {"trials": 3}}}}, {"study net"}),
     ({"methods": {"net": {"search": {"seed": 3}}}}, {"trial net", "study net"}),
-    ({"methods": {"net": {"train": {"lr": 0.02}}}}, {"train net", "publish net"}),
-    ({"methods": {"net": {"constraints": [{"op": "block_mean"}]}}}, {"mosaic net", "publish net"}),
-    ({"methods": {"net": {"conditions": []}}}, {*TRAINED, "infer net", "publish net"}),
+    ({"methods": {"net": {"train": {"lr": 0.02}}}}, {"train net", *RECORDED}),
+    ({"methods": {"net": {"constraints": [{"op": "block_mean"}]}}}, {"mosaic net", *RECORDED}),
+    ({"methods": {"net": {"conditions": []}}}, {*TRAINED, "infer net", *RECORDED}),
     ({"infer": {"window": 9}}, {*INFERRED, *PUBLISHED}),
     ({"infer": {"energy": 0.9}}, {*TRAINED, *INFERRED, *PUBLISHED}),
     ({"mosaic": {"nodata": -32767}}, PUBLISHED),

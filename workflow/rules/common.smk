@@ -16,6 +16,7 @@ from nunatak.errors import NunatakError
 from nunatak.resources import cores, memory, minutes
 from nunatak.settle import Settled
 from nunatak.tracking.environment import identity, setting
+from nunatak.tracking.steps import SCALE
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -66,6 +67,7 @@ wildcard_constraints:
     member="[0-9]+",
     block="[0-9]+_[0-9]+",
     trial="[0-9]+",
+    scale=SCALE,
 
 
 def searches(wildcards):

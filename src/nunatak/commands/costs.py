@@ -70,7 +70,7 @@ def _hours(value: float) -> str:
 
 
 def costs(recipes: Mapping[str, Recipe], root: Path) -> list[Row]:
-    """Sum what jobs noted of themselves, for the steps that some recipes ask for.
+    """Sum what jobs noted of themselves, for the steps of some recipes and those asked for by name.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def costs(recipes: Mapping[str, Recipe], root: Path) -> list[Row]:
         One for each run and stage of which something is there, in the order of the workflow.
     """
     found: dict[tuple[str, str], dict[str, Step]] = {}
-    for step in settle.steps(recipes.values()):
+    for step in settle.steps(recipes.values(), root):
         run = SHARED if step.path.startswith(f"{step.stage}/") else step.run.partition("/")[0]
         found.setdefault((run, step.stage), {})[step.path] = step
     order = sorted(found, key=lambda key: (key[0] != SHARED, key[0], STAGES.index(key[1])))

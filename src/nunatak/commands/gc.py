@@ -16,9 +16,10 @@ from nunatak import dag
 from nunatak.commands.tree import held, product, size, steps, which
 from nunatak.recipe import Recipe
 from nunatak.scene import FOLDER
+from nunatak.tracking.steps import ASKED
 
 _STORES = ("reproject/*", "degrade/*", "infer/*/*", "mosaic/*")
-_FOLDED = ("train/*/*", "trial/*/*", "study/*")
+_FOLDED = ("train/*/*", "trial/*/*", "study/*", *(f"{stage}/*" for stage in ASKED))
 _PUBLISHED = ("{}.tif", ".kept/{}.tif", "{}.provenance.json", "{}.provenance.trace")
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 _BLOCK = re.compile("[0-9]+_[0-9]+")
@@ -57,7 +58,8 @@ def find(root: Path, recipes: Mapping[str, Recipe], needed: Collection[Path] = (
     found = [*_runs(root, recipes), *_downloads(root, recipes)]
     made: dict[str, set[str]] = {}
     for each in steps(root):
-        made.setdefault(each.step.run, set()).add(product(each.step))
+        if each.step.stage not in ASKED:
+            made.setdefault(each.step.run, set()).add(product(each.step))
     for name, recipe in recipes.items():
         found += _products(root, recipe, made.get(name, set()))
         found += [*_published(root, recipe), *_blocks(root, recipe)]
@@ -102,8 +104,12 @@ def _downloads(root: Path, recipes: Mapping[str, Recipe]) -> Iterator[Waste]:
 
 
 def _products(root: Path, recipe: Recipe, made: set[str]) -> Iterator[Waste]:
-    """Whole products, scans, trainings, searches and all beside them; ``made`` have manifests."""
+    """Whole products, scans, trainings, searches and all beside them; ``made`` have manifests.
+
+    What was asked for by name stays as long as its method does.
+    """
     wanted = {product(step) for step in dag.steps(recipe)}
+    wanted |= {f"{recipe.name}/{stage}/{m}" for stage in ASKED for m in recipe.products}
     folder = root / recipe.name
     stores = [path.with_suffix("") for s in _STORES for path in folder.glob(f"{s}.zarr")]
     folders = [path for s in _FOLDED for path in folder.glob(s)]

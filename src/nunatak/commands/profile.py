@@ -52,7 +52,11 @@ class Site:
         rules["trial"] = {**rules["train"], "gres": _single(gres)}
         if self.gpu_infer:
             # All steps of a group are one submission: to one partition.
-            rules |= {"infer": gpu, "mosaic": {"slurm_partition": self.gpu_partition}}
+            rules |= {
+                "infer": gpu,
+                "rescale": gpu,
+                "mosaic": {"slurm_partition": self.gpu_partition},
+            }
         found: dict[str, dict[str, Any]] = {r: _literal(asked) for r, asked in rules.items()}
         found["train"] |= _processes(gres or "")
         made = {"default-resources": _literal(usual), "set-resources": found}

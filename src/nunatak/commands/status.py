@@ -14,7 +14,7 @@ from nunatak.commands.tree import product, which
 from nunatak.dag import SOUGHT
 from nunatak.recipe import Recipe
 from nunatak.tracking.reconcile import Finding
-from nunatak.tracking.steps import STAGES
+from nunatak.tracking.steps import ASKED, STAGES
 
 _LINES = 10
 
@@ -52,9 +52,9 @@ class Status:
 
     def lines(self) -> Iterator[str]:
         """What must and may run in words, block by block as far as that is short."""
-        found = [f for f in self.findings if f.step.stage not in SOUGHT]
+        found = [f for f in self.findings if f.step.stage not in (*SOUGHT, *ASKED)]
         if not found:
-            count = sum(n for stage, n in self.steps.items() if stage not in SOUGHT)
+            count = sum(n for stage, n in self.steps.items() if stage not in (*SOUGHT, *ASKED))
             yield f"everything is done: {count} steps"
         for stage in self.steps:
             yield from _few(_told(f for f in found if f.step.stage == stage and f.reason))
@@ -63,6 +63,10 @@ class Status:
             yield "then may follow, where what these make comes out different:"
         for stage in self.steps:
             yield from _few(_told(f for f in follow if f.step.stage == stage), "  ")
+        asked = [f for f in self.findings if f.step.stage in ASKED]
+        if asked:
+            yield "when asked for by name:"
+            yield from _few(_told(asked), "  ")
         sought = [f for f in self.findings if f.step.stage in SOUGHT]
         if sought:
             yield "when asked, by `snakemake tune`:"
@@ -89,7 +93,7 @@ def status(recipes: Mapping[str, Recipe], root: Path, data: Path) -> Status:
     data
         The folder that ``file:`` URLs are relative to.
     """
-    paths = {step.path: step.stage for step in settle.steps(recipes.values())}
+    paths = {step.path: step.stage for step in settle.steps(recipes.values(), root)}
     counts = Counter(paths.values())
     steps = {stage: counts[stage] for stage in STAGES if counts[stage]}
     findings, run = settle.look(recipes, root, data), settle.Run.last(root)

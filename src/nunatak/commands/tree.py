@@ -15,11 +15,12 @@ from nunatak.errors import StoreError
 from nunatak.recipe import Recipe
 from nunatak.scene import FOLDER
 from nunatak.tracking.reconcile import hold
-from nunatak.tracking.steps import PATHS, Step
+from nunatak.tracking.steps import PATHS, SCALE, Step
 from nunatak.validation import read_yaml
 
 _RUN = rf"[A-Za-z][A-Za-z0-9_]*(?:/{FOLDER}/[A-Za-z0-9_-]+)?"
 _WILD = {"block": "[0-9]+_[0-9]+", "member": "[0-9]+", "trial": "[0-9]+", "run": _RUN}
+_WILD["scale"] = SCALE
 _FIELD = re.compile(r"\{(\w+)\}")
 _FEW = 4
 

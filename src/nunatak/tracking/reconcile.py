@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nunatak.tracking.steps import STAGES, Step
+from nunatak.tracking.steps import ASKED, STAGES, Step
 from nunatak.tracking.trace import read_trace
 from nunatak.tracking.tracker import OWN, Tracker
 
@@ -93,7 +93,9 @@ def reconcile(
             open_.add(step.path)
             findings.append(Finding(step, reason))
             if change and forget(step):
-                tracker.forget(step.path)
+                # Snakemake makes what is asked for by name if that very file is missing.
+                links = trace.links if trace and step.stage in ASKED else ()
+                tracker.forget(step.path, links=links)
         elif change and trace is not None:
             tracker.restore(step.path, trace, _EPOCH + 1000.0 * STAGES.index(step.stage))
     return findings

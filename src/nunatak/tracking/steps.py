@@ -24,6 +24,11 @@ _LEARNT = (
     *("grid", "conditions", "tiles.size", "tiles.context", "split.buffer", "infer.energy"),
     *("methods.{method}.conditions", "methods.{method}.layers", "target.classes", "target.lines"),
 )
+# What the record of a product's origin tells.
+_TOLD = (
+    *("title", "summary", "grid", "target", "roles", "conditions", "coarse", "split", "tiles"),
+    *("infer", "mosaic", "publish", "scenes", "sources", "methods.{method}"),
+)
 READS: dict[str, tuple[str, ...]] = {
     "download": ("sources.{source}.files", "sources.{source}.auth"),
     "scan": ("used.{source}", *_of("source")),
@@ -39,10 +44,8 @@ READS: dict[str, tuple[str, ...]] = {
         *("grid", "target", "methods.{method}.members", "methods.{method}.layers"),
         "methods.{method}.constraints",
     ),
-    "publish": (
-        *("title", "summary", "grid", "target", "roles", "conditions", "coarse", "split", "tiles"),
-        *("infer", "mosaic", "publish", "scenes", "sources", "methods.{method}"),
-    ),
+    "publish": _TOLD,
+    "rescale": _TOLD,
     "series": ("title", "target", "coarse", "scenes", "products", "publish", "series"),
     "evaluate": (
         *("title", "grid", "scenes", "target", "coarse", "products", "split", "picks", "evaluate"),
@@ -52,6 +55,10 @@ READS: dict[str, tuple[str, ...]] = {
     "study": ("title", "target", "ranged.{method}", "trials.{method}"),
 }
 STAGES = tuple(READS)
+# Made where it is asked for by name: the results tree tells of which there are.
+ASKED = ("rescale",)
+# A number above 0, written in one way.
+SCALE = r"[1-9][0-9]*(?:\.[0-9]*[1-9])?|0\.[0-9]*[1-9]"
 
 PATHS = {
     "download": "download/{source}",
@@ -63,6 +70,7 @@ PATHS = {
     "infer": "{run}/infer/{method}/{member}/{block}",
     "mosaic": "{run}/mosaic/{method}/{block}",
     "publish": "{run}/publish/{method}.provenance",
+    "rescale": "{run}/rescale/{method}/{scale}.provenance",
     "series": "{run}/series/manifest",
     "evaluate": "{run}/evaluate/manifest",
     "trial": "{run}/trial/{method}/{trial}/manifest",
@@ -95,8 +103,8 @@ class Step:
     run
         Name of the run in results.
     names
-        ``source``, ``role``, ``method``, ``member``, ``block`` and ``trial``, as far as the stage
-        has them.
+        ``source``, ``role``, ``method``, ``member``, ``block``, ``scale`` and ``trial``, as far as
+        the stage has them.
     """
 
     stage: str

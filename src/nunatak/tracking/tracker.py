@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +129,10 @@ class Tracker:
             if mtime is not None and declared.stat().st_mtime != mtime:
                 os.utime(declared, (mtime, mtime))
 
-    def forget(self, step: str, *, trace: bool = False) -> None:
-        """Remove the manifest of a step, and its trace too if asked to."""
+    def forget(self, step: str, *, trace: bool = False, links: Iterable[str] = ()) -> None:
+        """Remove the manifest of a step; its trace, and links to kept files, too if asked to."""
+        for name in links:
+            (self.root / name).unlink(missing_ok=True)
         if trace:
             trace_path(self.root, step).unlink(missing_ok=True)
         (self.root / f"{step}.json").unlink(missing_ok=True)
