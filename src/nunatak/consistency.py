@@ -178,15 +178,19 @@ def _untaught(recipe: Recipe) -> Iterator[str]:
 
 
 def _unlike(recipe: Recipe) -> Iterator[str]:
-    """Tasks that make coarse fields by another operation than the recipe."""
+    """Tasks that make coarse fields by other operations than the recipe."""
     op = recipe.coarse.degrade.op
     for method, m in recipe.methods.items():
         task = m.train.task.op if m.train else ""
-        if task in RESCALED and op != "block_mean":
+        if task not in RESCALED:
+            continue
+        key = f"methods.{method}.train.task: {task!r} makes coarse fields of other scales"
+        if op != "block_mean":
             yield (
-                f"methods.{method}.train.task: {task!r} makes coarse fields of other scales by"
-                f" block means, and coarse.degrade is {op!r}: expected 'block_mean' for all"
+                f"{key} by block means, and coarse.degrade is {op!r}: expected 'block_mean' for all"
             )
+        if recipe.tiles.normals:
+            yield f"{key}, whose cells have no normals: expected tiles.normals: false"
 
 
 def _uncompared(recipe: Recipe) -> Iterator[str]:

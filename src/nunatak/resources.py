@@ -40,7 +40,8 @@ class Need(NamedTuple):
         return self.base + self.block * block + self.whole * cells
 
 
-# Peaks (MB) as benchmarks/README.md has them; of training and scans, upper ends of what was seen.
+# Peaks (MB) as benchmarks/README.md has them; of training, scans and maps of other scales, upper
+# ends of what was seen.
 MEMORY = {
     "download": Need(100),
     "scan": Need(250),
@@ -51,7 +52,7 @@ MEMORY = {
     "infer": Need(350, block=100),
     "mosaic": Need(120, block=45),
     "publish": Need(250, whole=0.3),
-    "rescale": Need(600, block=150),
+    "rescale": Need(1400, block=150),
     "series": Need(600, whole=0.2),
     "evaluate": Need(550, whole=0.2),
     "trial": Need(2000),

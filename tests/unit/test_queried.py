@@ -19,6 +19,7 @@ from test_loop import everything
 from tests import small
 from torch import Tensor
 
+from nunatak.consistency import faults
 from nunatak.errors import ConfigError
 from nunatak.learn.dataset import Chunks, Minibatch, Tiles
 from nunatak.learn.models.fno import Fno
@@ -269,7 +270,7 @@ def test_what_cannot_be_asked_is_refused(
         task(results, **wrong)
 
 
-def test_a_coarse_field_that_is_no_block_mean_is_refused() -> None:
+def test_a_coarse_field_that_is_made_in_another_way_is_refused() -> None:
     asked = {"op": "queried", "args": {"scales": [2, 4], "points": 8}}
     learns = {"task": asked, "losses": [{"op": "l1"}], "validate_every": 4}
     method = {"model": {"op": "liif"}, "train": {**learns, "samples": 8, "batch": 2, "lr": 0.01}}
@@ -278,3 +279,7 @@ def test_a_coarse_field_that_is_no_block_mean_is_refused() -> None:
         ValidationError, match=r"coarse\.degrade is 'spline': expected 'block_mean'"
     ):
         small.recipe(methods={"net": method}, coarse={"degrade": {"op": "spline"}})
+    normal = small.recipe(methods={"net": method})
+    tiles = normal.tiles.model_copy(update={"normals": True})
+    found = faults(normal.model_copy(update={"tiles": tiles}))
+    assert any("whose cells have no normals" in fault for fault in found)
