@@ -12,7 +12,7 @@ import rasterio
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import small
+from tests import sea, small
 
 from nunatak import dag, settle
 from nunatak.errors import ConfigError
@@ -290,3 +290,16 @@ def test_a_scale_is_written_in_one_way(text: str) -> None:
     assert Step("rescale", "small", {"method": "liif", "scale": text}).path.endswith(
         f"/{text}.provenance"
     )
+
+
+def test_of_days_each_has_maps_of_its_own_and_all_together_have_none(tmp_path: Path) -> None:
+    recipe = sea.tree(tmp_path).recipe
+    place, method = dag.mapped(recipe)[0], recipe.products[0]
+    read = dag.inputs(recipe.of(place), "rescale", method=method, scale="13.5")
+    own = f"{recipe.name}/scenes/{place}/"
+    assert any(path.startswith(f"{own}reproject/") for path in read)
+    assert all(path.startswith((own, "download/")) or "/scenes/" not in path for path in read)
+    path = Step("rescale", recipe.of(place).name, {"method": method, "scale": "13.5"}).path
+    assert path == f"{own}rescale/{method}/13.5.provenance"
+    with pytest.raises(ConfigError, match=rf"no map of its own(.|\n)*one of {own[:-1]}"):
+        dag.inputs(recipe, "rescale", method=method, scale="13.5")
