@@ -216,6 +216,7 @@ MODELS = Registry(
         "liif": "nunatak.learn.models.liif:Liif",
         "jiif": "nunatak.learn.models.jiif:Jiif",
         "fno": "nunatak.learn.models.fno:Fno",
+        "sst_attention": "nunatak.learn.models.sst_attention:SstAttention",
     },
 )
 # Models of stages: what tells, from the scale and their arguments, whether these are detached from
@@ -226,7 +227,16 @@ STAGED = {
     "resac_subpixel": "nunatak.ladder:joined",
 }
 STAGEWISE = {"cascade"}
-CRITICS = Registry("critic", {"deepbedmap": "nunatak.learn.models.deepbedmap:Discriminator"})
+CRITICS = Registry(
+    "critic",
+    {
+        "deepbedmap": "nunatak.learn.models.deepbedmap:Discriminator",
+        "sst_projection": "nunatak.learn.models.sst_attention:Projection",
+    },
+)
+# Critics that see what a field was made from beside the field, and the tasks that show it to them.
+CONDITIONED = {"sst_projection"}
+CONDITIONING = {"wgan_gp"}
 LOSSES = Registry(
     "loss",
     {
@@ -243,6 +253,14 @@ LOSSES = Registry(
         "front_distance_dice": "nunatak.learn.layer_losses:front_distance_dice",
     },
 )
+INSITU = Registry(
+    "in-situ loss",
+    {
+        "mse": "nunatak.learn.insitu_losses:mse",
+        "gumbel": "nunatak.learn.insitu_losses:gumbel",
+        "frechet": "nunatak.learn.insitu_losses:frechet",
+    },
+)
 TASKS = Registry(
     "task",
     {
@@ -251,6 +269,7 @@ TASKS = Registry(
         "adversarial": "nunatak.learn.tasks:Adversarial",
         "segmentation": "nunatak.learn.segmentation:Segmentation",
         "queried": "nunatak.learn.queried:Queried",
+        "wgan_gp": "nunatak.learn.wgan:WganGp",
     },
 )
 # Losses that compare no neighbours; tasks that ask for single points, and make coarse fields of

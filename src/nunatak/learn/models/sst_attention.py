@@ -36,9 +36,9 @@ class Halving(nn.Module):
 
     def forward(self, field: Tensor) -> Tensor:
         """``(B, given, T, h, w)`` to ``(B, out, T / 2, h / 2, w / 2)``, of even sizes."""
-        found = self.second(functional.relu(self.first(functional.relu(field))))
+        found: Tensor = self.second(functional.relu(self.first(functional.relu(field))))
         short: Tensor = self.shortcut(functional.avg_pool3d(field, 2))
-        return short + found
+        return found + short
 
 
 class TimeAttention(nn.Module):
