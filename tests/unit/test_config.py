@@ -499,8 +499,9 @@ def test_the_order_of_keys_does_not_matter_and_that_of_constraints_does() -> Non
 
 
 def test_a_recipe_without_stations_notes_nothing_of_them() -> None:
-    plain, with_stations = digests(small.recipe(**FULL)), digests(
-        small.recipe(**{**FULL, "insitu": "surface"})
+    plain, with_stations = (
+        digests(small.recipe(**FULL)),
+        digests(small.recipe(**{**FULL, "insitu": "surface"})),
     )
     for stage in ("tile", "train net", "trial net", "evaluate"):
         assert set(with_stations[stage]) - set(plain[stage]) == {"insitu"}
