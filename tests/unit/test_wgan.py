@@ -307,14 +307,14 @@ def test_stopped_and_resumed_is_bit_for_bit_as_never_stopped(
     assert everything(parts) == everything(whole)
 
 
-def test_the_penalty_is_drawn_anew_and_follows_from_the_seed() -> None:
-    given, data = task(), batch()
-    fake = given.predict(data).detach()
-    found = []
-    for seed in (3, 3, 4):
-        torch.manual_seed(seed)
-        found.append(float(given.judge(fake, data).detach()))
-    assert found[0] == found[1] != found[2]
+def test_the_penalty_follows_from_the_seed_and_the_number_of_a_sample() -> None:
+    data, found = batch(), []
+    for seed, first in ((3, 0), (3, 0), (4, 0), (3, 2)):
+        given = task(setup(seed=seed))
+        fake = given.predict(data).detach()
+        found.append(float(given.judge(fake, replace(data, first=first)).detach()))
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
 
 
 def test_a_restored_task_goes_on_as_the_first() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
@@ -131,10 +132,13 @@ class WganGp(Supervised):
     def judge(self, fake: Tensor, batch: Minibatch) -> Tensor:
         """Loss of the critic: how much more it likes predictions than truth, and the penalty.
 
-        The penalty is taken at random between the two, by torch's current random state.
+        The penalty is taken at random between the two; where, follows from the seed and a sample's
+        number.
         """
         real, fake = self._shown(batch.target, batch), self._shown(fake, batch)
-        share = torch.rand(len(real), 1, 1, 1).to(real)
+        numbers = range(batch.first, batch.first + len(real))
+        drawn = [np.random.default_rng([self.setup.seed, 6, n]).uniform() for n in numbers]
+        share = real.new_tensor(drawn).view(-1, 1, 1, 1)
         mixed = torch.lerp(fake, real, share).requires_grad_()
         scores = self._scores(torch.cat([real, fake, mixed]), batch)
         of_real, of_fake, of_mixed = scores.chunk(3)

@@ -230,7 +230,8 @@ class Projection(nn.Module):
         if width < 1:
             raise ConfigError(f"sst_projection: width {width}", "a positive number")
         self.field, self.days = _stack(width, 2), _stack(width, 3)
-        self.linear = nn.Linear(8 * width, 1)
+        # No constant: no loss depends on it, and Adam would blow up the rounding of its gradient.
+        self.linear = nn.Linear(8 * width, 1, bias=False)
         self.project = nn.Linear(8 * width, 8 * width, bias=False)
         self.apply(he_normal)
 
