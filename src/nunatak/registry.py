@@ -272,6 +272,8 @@ TASKS = Registry(
         "wgan_gp": "nunatak.learn.wgan:WganGp",
     },
 )
+# Tasks with a loss at stations, unless its weight is 0.
+STATIONED = {"wgan_gp"}
 # Losses that compare no neighbours; tasks that ask for single points, and make coarse fields of
 # other scales by block means.
 POINTWISE = {"l1", "l2", "log_cosh", "relative_l2"}

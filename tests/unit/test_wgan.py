@@ -280,13 +280,27 @@ def test_what_does_not_fit_is_refused_when_it_is_read(given: dict[str, Any], sai
     assert Train.model_validate(fits).task.op == "wgan_gp"
 
 
+def test_a_loss_at_stations_needs_stations_on_the_fine_grid() -> None:
+    op = {"op": "wgan_gp", "args": {"condition": "velocity"}}
+    with pytest.raises(ValueError, match="expected a role of them in insitu"):
+        tiny.recipe(task=op)
+    stations = {"source": "beds", "variables": ["bed"], "resolution": 500}
+    change = {"insitu": "stations", "roles": {"stations": stations}}
+    with pytest.raises(ValueError, match=r"roles\.stations: stations need"):
+        Recipe.model_validate(merge(tiny.recipe().model_dump(mode="json"), change))
+
+
 def world(folder: Path) -> Results:
     """The tiny world with stations, to be trained by this task."""
     args = {"condition": "velocity", "critic": "test_wgan:Linear", "n_critic": 3}
     args |= {"insitu": {"op": "gumbel", "args": {"r": 1.5}}}
-    plain = tiny.recipe(task={"op": "wgan_gp", "args": args}).model_dump(mode="json")
-    stations = {"insitu": "stations", "roles": {"stations": plain["roles"]["target"]}}
-    results = tiny.world(folder, Recipe.model_validate(merge(plain, stations)))
+    plain = tiny.recipe().model_dump(mode="json")
+    change = {
+        "insitu": "stations",
+        "roles": {"stations": plain["roles"]["target"]},
+        "methods": {"net": {"train": {"task": {"op": "wgan_gp", "args": args}}}},
+    }
+    results = tiny.world(folder, Recipe.model_validate(merge(plain, change)))
     field = np.full(results.recipe.layout.fine.shape, np.nan, np.float32)
     field[5::11, 7::13] = 40.0
     product = results.role("stations").create()
