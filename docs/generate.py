@@ -33,8 +33,9 @@ BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 KINDS: dict[str, tuple[Registry, str]] = {
     "Models": (registry.MODELS, "`methods.*.model`"),
     "Tasks": (registry.TASKS, "`methods.*.train.task`"),
-    "Critics": (registry.CRITICS, "`critic` of the task `adversarial`"),
+    "Critics": (registry.CRITICS, "`critic` of the tasks `adversarial` and `wgan_gp`"),
     "Losses": (registry.LOSSES, "`methods.*.train.losses`"),
+    "In-situ losses": (registry.INSITU, "`insitu` of the task `wgan_gp`"),
     "Degrade": (registry.DEGRADE, "`coarse.degrade`"),
     "Normalise": (registry.NORMALISE, "`tiles.normalise`"),
     "Splits": (registry.SPLITS, "`split.by`"),

@@ -17,6 +17,7 @@ from nunatak.registry import (
     SCENE_READERS,
     STAGED,
     STAGEWISE,
+    STATIONED,
     TASKS,
     Registry,
 )
@@ -64,6 +65,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
     yield from _incomparable(recipe)
     yield from _untaught(recipe)
     yield from _unlike(recipe)
+    yield from _stationless(recipe)
     yield from _uncompared(recipe)
 
 
@@ -174,6 +176,20 @@ def _untaught(recipe: Recipe) -> Iterator[str]:
                 f"{key} and the model {model!r}, whose stages are detached: expected a task that"
                 f" gives every stage a loss, {', '.join(sorted(STAGEWISE))}, or end_to_end: true in"
                 " the model"
+            )
+
+
+def _stationless(recipe: Recipe) -> Iterator[str]:
+    """Stations that are not on the fine grid, and losses at stations that are not there."""
+    insitu, scale = recipe.insitu, recipe.grid.scale
+    if insitu in recipe.roles and recipe.ratio(insitu) != scale:
+        yield f"roles.{insitu}: stations need the resolution of a fine cell"
+    for method, m in recipe.methods.items():
+        task = m.train.task if m.train else None
+        if task and task.op in STATIONED and task.args.get("insitu_weight", 1) and not insitu:
+            yield (
+                f"methods.{method}.train.task: {task.op!r} has a loss at stations: expected a role"
+                " of them in insitu, or insitu_weight: 0"
             )
 
 

@@ -94,7 +94,7 @@ def _degrade(recipe: Recipe, *, block: str) -> list[str]:
 
 
 def _tile(recipe: Recipe) -> list[str]:
-    roles = {"target", *recipe.conditions, *([recipe.split.role] if recipe.split.role else [])}
+    roles = {"target", *recipe.conditions, *filter(None, (recipe.split.role, recipe.insitu))}
     read = dict.fromkeys([coarse(recipe), *(f"reproject/{role}" for role in sorted(roles))])
     return [path for product in read for path in _everywhere(recipe, product)]
 

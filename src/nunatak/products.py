@@ -164,6 +164,8 @@ class Results:
         if self.ledger is None:
             return digest_file(self.tiles / "tiles.parquet")
         products = ("target", "coarse", *self.recipe.reads(method))
+        stations = self.recipe.insitu
+        products += (stations,) if stations and stations not in products else ()
         products += ("normals",) if self.recipe.tiles.normals else ()
         names = ("statistics.json", "training", *(f"training/{name}" for name in products))
         return digest_json([self.note(self._tiling, n) for n in names])

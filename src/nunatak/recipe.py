@@ -198,9 +198,17 @@ class Train(Model):
     freeze: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")], ...] = ()
 
     @model_validator(mode="after")
-    def _known_critic(self) -> Train:
-        if "critic" in self.task.args:
-            checked(registry.CRITICS, self.task.args["critic"], {})
+    def _known_parts(self) -> Train:
+        args, conditioned = self.task.args, registry.CONDITIONED
+        if "critic" in args:
+            critic = args["critic"]
+            checked(registry.CRITICS, critic, args.get("critic_args", {}))
+            sees, shown = critic in conditioned, self.task.op in registry.CONDITIONING
+            if critic in registry.CRITICS.table and sees != shown:
+                raise ValueError(f"critic {critic}: not one of those of the task {self.task.op}")
+        if "insitu" in args:
+            loss = Op.model_validate(args["insitu"])
+            checked(registry.INSITU, loss.op, loss.args)
         return self
 
 

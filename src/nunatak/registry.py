@@ -217,6 +217,7 @@ MODELS = Registry(
         "liif": "nunatak.learn.models.liif:Liif",
         "jiif": "nunatak.learn.models.jiif:Jiif",
         "fno": "nunatak.learn.models.fno:Fno",
+        "sst_attention": "nunatak.learn.models.sst_attention:SstAttention",
     },
 )
 # Models of stages: what tells, from the scale and their arguments, whether these are detached from
@@ -227,7 +228,16 @@ STAGED = {
     "resac_subpixel": "nunatak.ladder:joined",
 }
 STAGEWISE = {"cascade"}
-CRITICS = Registry("critic", {"deepbedmap": "nunatak.learn.models.deepbedmap:Discriminator"})
+CRITICS = Registry(
+    "critic",
+    {
+        "deepbedmap": "nunatak.learn.models.deepbedmap:Discriminator",
+        "sst_projection": "nunatak.learn.models.sst_attention:Projection",
+    },
+)
+# Critics that see what a field was made from beside the field, and the tasks that show it to them.
+CONDITIONED = {"sst_projection"}
+CONDITIONING = {"wgan_gp"}
 LOSSES = Registry(
     "loss",
     {
@@ -244,6 +254,14 @@ LOSSES = Registry(
         "front_distance_dice": "nunatak.learn.layer_losses:front_distance_dice",
     },
 )
+INSITU = Registry(
+    "in-situ loss",
+    {
+        "mse": "nunatak.learn.insitu_losses:mse",
+        "gumbel": "nunatak.learn.insitu_losses:gumbel",
+        "frechet": "nunatak.learn.insitu_losses:frechet",
+    },
+)
 TASKS = Registry(
     "task",
     {
@@ -252,8 +270,11 @@ TASKS = Registry(
         "adversarial": "nunatak.learn.tasks:Adversarial",
         "segmentation": "nunatak.learn.segmentation:Segmentation",
         "queried": "nunatak.learn.queried:Queried",
+        "wgan_gp": "nunatak.learn.wgan:WganGp",
     },
 )
+# Tasks with a loss at stations, unless its weight is 0.
+STATIONED = {"wgan_gp"}
 # Losses that compare no neighbours; tasks that ask for single points, and make coarse fields of
 # other scales by block means.
 POINTWISE = {"l1", "l2", "log_cosh", "relative_l2"}

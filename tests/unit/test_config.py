@@ -458,6 +458,7 @@ READ_BY: list[tuple[dict[str, Any], set[str]]] = [
     ({"publish": {"op": "fronts"}}, {*PUBLISHED, "series"}),
     ({"picks": {"source": "world", "variable": "bed"}}, {"evaluate"}),
     ({"evaluate": {"roughness": 7}}, {"evaluate"}),
+    ({"insitu": "surface"}, {"tile", *TRAINED, "evaluate"}),
 ]
 
 
@@ -496,6 +497,15 @@ def test_the_order_of_keys_does_not_matter_and_that_of_constraints_does() -> Non
     assert digest(one, "mosaic", method="net") != digest(other, "mosaic", method="net")
     reordered = Recipe.model_validate(dict(reversed(one.model_dump().items())))
     assert digests(reordered) == digests(one)
+
+
+def test_a_recipe_without_stations_notes_nothing_of_them() -> None:
+    plain, with_stations = (
+        digests(small.recipe(**FULL)),
+        digests(small.recipe(**{**FULL, "insitu": "surface"})),
+    )
+    for stage in ("tile", "train net", "trial net", "evaluate"):
+        assert set(with_stations[stage]) - set(plain[stage]) == {"insitu"}
 
 
 def test_an_overlay_changes_the_recipe_before_the_run_does(folder: Path) -> None:

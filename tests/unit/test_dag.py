@@ -169,3 +169,12 @@ def test_a_product_is_published_with_the_record_of_all_that_it_is_from() -> None
     read = dag.inputs(full(), "publish", method="net")
     assert {f"download/{s}" for s in ("world", "picks", "geoid")} < set(read)
     assert {f"small/train/net/{i}/manifest" for i in range(3)} < set(read)
+
+
+def test_training_samples_hold_what_stations_measured() -> None:
+    roles = {**FULL["roles"], "stations": {"source": "world", "variables": ["bed"]}}
+    recipes = full(roles=roles), full(roles=roles, insitu="stations")
+    before, after = (dag.inputs(recipe, "tile") for recipe in recipes)
+    assert not any("stations" in path for path in before)
+    added = set(after) - set(before)
+    assert added == {p.replace("/target/", "/stations/") for p in before if "/target/" in p}

@@ -8,16 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from nunatak.config import merge
 from nunatak.errors import ConfigError, DataError, StoreError
 from nunatak.grid import Window
+from nunatak.learn.augment import Distortion
 from nunatak.learn.dataset import (
     SYMMETRIES,
     Chunks,
     Draw,
+    Minibatch,
     Tiles,
     components,
     draw,
@@ -29,6 +33,7 @@ from nunatak.learn.dataset import (
 from nunatak.ops.degrade import repeat
 from nunatak.ops.split import TEST, TRAIN, VALIDATION
 from nunatak.products import Results
+from nunatak.recipe import Recipe
 from nunatak.store import Variable
 
 
@@ -212,6 +217,11 @@ class TestTiles:
             assert (sample.target[~sample.mask] == 0).all()
             np.testing.assert_array_equal(sample.target[0][sample.mask[0]], truth[sample.mask[0]])
 
+    def test_without_stations_nothing_is_observed(self, tiles: Tiles) -> None:
+        assert tiles.read(0).observed is None
+        batch = Minibatch.of([tiles.read(0), tiles.read(1)], tiny.SCALE)
+        assert batch.observed is batch.to(torch.device("cpu")).observed is None
+
     def test_splits_share_no_tile(self, results: Results) -> None:
         corners = [
             {tuple(c) for c in Tiles.open(results, "net", s, Chunks()).corners.tolist()}
@@ -231,6 +241,52 @@ class TestTiles:
     def test_a_missing_index_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"tiles\.parquet"):
             Tiles.open(Results(tiny.recipe(), tmp_path), "net", TRAIN, Chunks())
+
+
+class TestStations:
+    """Every measured cell holds the truth at that cell, which turns and moves as the truth does."""
+
+    @pytest.fixture(scope="class")
+    def stations(self, tmp_path_factory: pytest.TempPathFactory) -> Tiles:
+        plain = tiny.recipe().model_dump(mode="json")
+        change = {"insitu": "stations", "roles": {"stations": plain["roles"]["target"]}}
+        spec = Recipe.model_validate(merge(plain, change))
+        results = tiny.world(tmp_path_factory.mktemp("stations"), spec)
+        product = results.role("stations").create()
+        for block in results.recipe.layout.blocks():
+            truth = results.role("target").read("bed", block.core)
+            kept = np.full_like(truth, np.nan)
+            kept[1::5, 3::7] = truth[1::5, 3::7]
+            product.write(block, {"bed": kept})
+        return Tiles.open(results, "net", TRAIN, Chunks())
+
+    @pytest.mark.parametrize("symmetry", range(SYMMETRIES))
+    def test_turned_as_the_target_is(self, stations: Tiles, symmetry: int) -> None:
+        sample = stations.read(0, symmetry)
+        assert sample.observed is not None
+        assert sample.observed.shape == sample.target.shape
+        there = np.isfinite(sample.observed) & sample.mask
+        assert 0 < there.sum() < 0.1 * there.size
+        np.testing.assert_array_equal(sample.observed[there], sample.target[there])
+
+    def test_moved_as_the_target_is_without_a_loss_between_missing_cells(
+        self, stations: Tiles
+    ) -> None:
+        moved = stations.read(0, 0, Distortion(down=0.25, right=-0.125, scale=1.0, angle=0.0))
+        plain = stations.read(0)
+        assert moved.observed is not None
+        assert plain.observed is not None
+        down, left = tiny.SIZE * tiny.SCALE // 4, tiny.SIZE * tiny.SCALE // 8
+        np.testing.assert_array_equal(
+            moved.observed[:, down:, :-left], plain.observed[:, :-down, left:]
+        )
+
+    def test_batches_hold_what_samples_do(self, stations: Tiles) -> None:
+        samples = [stations.read(p) for p in (0, 1)]
+        batch = Minibatch.of(samples, tiny.SCALE).to(torch.device("cpu"))
+        assert batch.observed is not None
+        expected = np.stack([s.observed for s in samples if s.observed is not None])
+        np.testing.assert_array_equal(batch.observed.numpy(), expected)
 
 
 class TestPrefetch:

@@ -133,6 +133,47 @@ def test_an_empty_domain_is_refused(tmp_path: Path) -> None:
         tile(results)
 
 
+def stationed(folder: Path, value: float, row: int, col: int) -> dict[str, str]:
+    """The digests of a tile manifest, with one measurement in a coarse cell."""
+    role = {"source": "world", "variables": ["bed"]}
+    results = prepared(folder, insitu="stations", roles={"stations": role})
+    field = np.full(results.recipe.layout.fine.shape, np.nan)
+    field[4 * row + 1, 4 * col + 2] = value
+    small.fill(results, "stations", field)
+    return {name: v["digest"] for name, v in tile(results)["variables"].items()}
+
+
+def test_training_sees_what_stations_measured_in_its_tiles(tmp_path: Path) -> None:
+    plain = {n: v["digest"] for n, v in tile(prepared(tmp_path / "plain"))["variables"].items()}
+    index = pd.read_parquet(prepared(tmp_path / "plain").tiles / "tiles.parquet")
+    corner = {
+        split: tuple(int(n) for n in rows.iloc[0][["row", "col"]])
+        for split, rows in index.groupby("split")
+    }
+    first, again, other, tested = (
+        stationed(tmp_path / name, value, *corner[split])
+        for name, value, split in (
+            ("first", 1.0, TRAIN),
+            ("again", 1.0, TRAIN),
+            ("other", 2.0, TRAIN),
+            ("tested", 1.0, TEST),
+        )
+    )
+    assert first == again
+    assert {name for name in first if first[name] != other[name]} == {"training/stations"}
+    assert {n: d for n, d in first.items() if n != "training/stations"} == plain
+    assert tested["training/stations"] != first["training/stations"]
+
+
+def test_a_measurement_outside_of_training_tiles_is_not_seen(tmp_path: Path) -> None:
+    index = prepared(tmp_path / "plain")
+    tile(index)
+    tested = pd.read_parquet(index.tiles / "tiles.parquet").query(f"split == {TEST}").iloc[0]
+    row, col = int(tested["row"]) + 1, int(tested["col"]) + 1
+    found = [stationed(tmp_path / str(v), v, row, col)["training/stations"] for v in (1.0, 2.0)]
+    assert found[0] == found[1]
+
+
 LEAKY = {
     "split": {
         "by": {

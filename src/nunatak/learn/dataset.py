@@ -177,20 +177,24 @@ def turned(
 class Sample:
     """One tile: prepared inputs; target and mask (layers, size * scale, size * scale).
 
-    The target is 0 where the mask is False: where it, or the coarse field, is missing.
+    The target is 0 where the mask is False: where it, or the coarse field, is missing. Where the
+    recipe has stations, ``observed`` (1, size * scale, size * scale) is what they measured, in the
+    target's units, and NaN in all other cells.
     """
 
     inputs: Arrays
     target: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    observed: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
 class Minibatch:
     """Samples stacked: inputs (B, C, h, w) by name, target and mask (B, layers, H, W).
 
-    Besides, the scale, how many of the first layers are classes (a map has one layer), and in
-    training the number of the first sample.
+    Besides, the scale, how many of the first layers are classes (a map has one layer), in training
+    the number of the first sample, and where the recipe has stations, what they measured
+    (B, 1, H, W), NaN in all other cells.
     """
 
     inputs: Batch
@@ -199,6 +203,7 @@ class Minibatch:
     scale: int
     classes: int = 0
     first: int = 0
+    observed: Tensor | None = None
 
     @classmethod
     def of(cls, samples: Sequence[Sample], scale: int, classes: int = 0) -> Minibatch:
@@ -211,13 +216,18 @@ class Minibatch:
             torch.from_numpy(np.stack(arrays))
             for arrays in ([s.target for s in samples], [s.mask for s in samples])
         )
-        return cls(inputs, target, mask, scale, classes)
+        found = [s.observed for s in samples if s.observed is not None]
+        observed = torch.from_numpy(np.stack(found)) if found else None
+        return cls(inputs, target, mask, scale, classes, observed=observed)
 
     def to(self, device: torch.device) -> Minibatch:
         """Copy to a device."""
         inputs = {name: t.to(device, non_blocking=True) for name, t in self.inputs.items()}
         target, mask = (t.to(device, non_blocking=True) for t in (self.target, self.mask))
-        return replace(self, inputs=inputs, target=target, mask=mask)
+        observed = None
+        if self.observed is not None:
+            observed = self.observed.to(device, non_blocking=True)
+        return replace(self, inputs=inputs, target=target, mask=mask, observed=observed)
 
     @property
     def context(self) -> Batch:
@@ -304,17 +314,23 @@ class Tiles:
         core = Window(row, row + size, col, col + size)
         raw = inputs.read(core.pad(context), self.chunks.read)
         truth = inputs.truth(core, self.chunks.read)
+        observed = inputs.observed(core, self.chunks.read)
         if symmetry:
             raw = {n: turned(v, symmetry, self.vectors.get(n, ())) for n, v in raw.items()}
             truth = turned(truth, symmetry)
+            observed = None if observed is None else turned(observed, symmetry)
         if distortion:
             raw = {n: self._distorted(n, values, distortion) for n, values in raw.items()}
             codes = self.inputs.spec.segments
             truth = distorted(truth, distortion, size * scale, nearest=codes)
+            if observed is not None:
+                # Single cells would be lost between others that are missing.
+                observed = distorted(observed, distortion, size * scale, nearest=True)
         inner = slice(context + REACH, context + REACH + size)
         known = np.isfinite(raw["coarse"][:1, inner, inner])
         mask = np.isfinite(truth) & repeat(known, scale)
-        return Sample(inputs.prepare(raw), np.where(mask, truth, np.float32(0)), mask)
+        target = np.where(mask, truth, np.float32(0))
+        return Sample(inputs.prepare(raw), target, mask, observed)
 
     def _distorted(
         self, name: str, values: NDArray[np.float32], by: Distortion

@@ -125,6 +125,14 @@ class Inputs:
         known |= {name: _is(values[0], code) for code, name in enumerate(classes)}
         return np.stack([known[name] for name in layers])
 
+    def observed(self, window: Window, read: Read = Product.read_all) -> NDArray[np.float32] | None:
+        """Read what stations measured: (1, rows, columns), NaN in all other cells.
+
+        None where the recipe has no stations.
+        """
+        role = self.results.recipe.insitu
+        return read(self.results.role(role), window)[:1] if role else None
+
     @cached_property
     def _target(self) -> Product:
         target, names = self.results.role("target"), self.results.recipe.labels

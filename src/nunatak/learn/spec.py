@@ -3,7 +3,8 @@
 Every window is a rectangle of *coarse* cells. An input of ratio ``r`` has ``r`` cells along the
 side of a coarse cell, so a window of ``h x w`` coarse cells arrives as ``(B, C, h * r, w * r)``,
 and a network of scale ``s`` and margin ``m`` returns ``(B, L, (h - 2 m) * s, (w - 2 m) * s)``: one
-layer of a map, or the logits of all layers of a segmentation.
+layer of a map, or the logits of all layers of a segmentation. After those it may give layers that
+training alone has a use for.
 """
 
 from __future__ import annotations
@@ -121,6 +122,9 @@ class Network(nn.Module):
     ``(B, 1, h, w)``. A network that segments need not read the prior, and returns logits: those of
     the classes, then those of the lines.
 
+    The inputs may hold ``normals``, ``(B, 2, H, W)``: mean and standard deviation of the target in
+    every fine cell, in its units. Networks that know of them give z-scores by cell.
+
     Attributes
     ----------
     margin
@@ -169,6 +173,30 @@ class Network(nn.Module):
         """The fine field (physical units), or logits, of the window less its margin."""
         raise NotImplementedError
 
+    def normal(self, field: Tensor, inputs: Batch | None = None) -> Tensor:
+        """Z-scores of a field of the target, single precision.
+
+        Parameters
+        ----------
+        field
+            ``(B, C, H, W)``, in the target's units; NaN stays NaN.
+        inputs
+            Those of `forward`; if they hold ``normals``, of the field's cells, these serve in place
+            of ``mean`` and ``std``.
+        """
+        mean, std = self._moments(inputs)
+        return ((field - mean) / std).float()
+
+    def physical(self, field: Tensor, inputs: Batch | None = None) -> Tensor:
+        """A field in the target's units from its z-scores: the inverse of `normal`."""
+        mean, std = self._moments(inputs)
+        return mean + std * field.float()
+
+    def _moments(self, inputs: Batch | None) -> tuple[Tensor, Tensor]:
+        if inputs is None or "normals" not in inputs:
+            return self.mean, self.std
+        return inputs["normals"][:, :1], inputs["normals"][:, 1:]
+
     def inner(self, inputs: Batch, cut: int) -> Tensor:
         """What `forward` gives, less ``cut`` more coarse cells on each side.
 
@@ -184,14 +212,15 @@ class Network(nn.Module):
         Parameters
         ----------
         output
-            ``(B, layers, H, W)``.
+            ``(B, layers or more, H, W)``.
 
         Returns
         -------
         Tensor
-            Of the same shape: a map as it is; of a segmentation probabilities, those of the
+            ``(B, layers, H, W)``: a map as it is; of a segmentation probabilities, those of the
             classes adding up to 1.
         """
+        output = output[:, : self.spec.layers]
         if not self.spec.segments:
             return output
         classes, lines = output[:, : self.spec.classes], output[:, self.spec.classes :]
@@ -279,7 +308,7 @@ def he_normal(module: nn.Module, gain: float = 1.0) -> None:
 
     Biases are set to zero. He et al. 2015, doi 10.1109/ICCV.2015.123.
     """
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         with torch.no_grad():
             module.weight.mul_(gain)

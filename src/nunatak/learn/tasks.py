@@ -118,8 +118,12 @@ class Supervised:
         module.to(self.setup.fabric.device).train()
         groups = [{"params": list(module.parameters()), "initial_lr": lr}]
         self.modules[name] = module
-        ready = self.setup.fabric.setup_optimizers(Adam(groups, lr=lr))
+        ready = self.setup.fabric.setup_optimizers(self._optimiser(groups, lr))
         self.optimisers[name] = cast(Optimizer, ready)
+
+    def _optimiser(self, groups: list[dict[str, Any]], lr: float) -> Optimizer:
+        """What minimises, over groups of parameters."""
+        return Adam(groups, lr=lr)
 
     def _call(self, name: str, module: nn.Module) -> None:
         """Call that module in training.
@@ -135,12 +139,16 @@ class Supervised:
         The inputs stay in single precision, since half precision would round heights to metres:
         only the network's arithmetic is in the chosen precision.
         """
+        return self._outputs(batch, network)[:, : self.setup.network.spec.layers]
+
+    def _outputs(self, batch: Minibatch, network: nn.Module | None = None) -> Tensor:
+        """The same, and after it whatever layers else the network gives."""
         forward = self.forwards["network"]
         if network is not None:
             forward = Pieces(network, self.setup.micro_batch)
         with self.setup.fabric.autocast():
             prediction = forward(batch.inputs)
-        return _central(prediction, batch.target.shape[-1])
+        return central(prediction, batch.target.shape[-1])
 
     def objective(self, prediction: Tensor, batch: Minibatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the losses over the whole batch, and each of them unweighted."""
@@ -166,7 +174,8 @@ class Supervised:
     def _gathered(self, batch: Minibatch) -> Minibatch:
         inputs = {name: self._whole(values) for name, values in batch.inputs.items()}
         target, mask = self._whole(batch.target), self._whole(batch.mask)
-        return replace(batch, inputs=inputs, target=target, mask=mask)
+        observed = None if batch.observed is None else self._whole(batch.observed)
+        return replace(batch, inputs=inputs, target=target, mask=mask, observed=observed)
 
     def step(self, batch: Minibatch) -> dict[str, float]:
         """Train on one batch, or this process's part of it.
@@ -260,7 +269,7 @@ class Cascade(Supervised):
         fields = _unpacked(packed, network.rungs, batch.inputs["prior"].shape[-2:])
         for number, (field, rung) in enumerate(zip(fields, network.rungs, strict=True), 1):
             own = averaged(batch, rung)
-            loss, terms = self.objective(_central(field, own.target.shape[-1]), own)
+            loss, terms = self.objective(central(field, own.target.shape[-1]), own)
             total, found[f"stage_{number}"] = total + loss, loss
         self._descend("network", total)
         return plain({"loss": total, **terms, **found})
@@ -304,7 +313,7 @@ def averaged(batch: Minibatch, rung: int) -> Minibatch:
     return replace(batch, target=target, mask=share, scale=rung)
 
 
-def _central(field: Tensor, side: int) -> Tensor:
+def central(field: Tensor, side: int) -> Tensor:
     """The central square of a field, in single precision."""
     crop = (field.shape[-1] - side) // 2
     return field[..., crop : crop + side, crop : crop + side].float()

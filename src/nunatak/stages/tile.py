@@ -304,6 +304,8 @@ def _digests(results: Results, given: tuple[str, Block, NDArray[np.int64]]) -> d
     (place, block, corners), tiles = given, results.recipe.tiles
     halos = {"target": 0, **dict.fromkeys(results.recipe.conditions, tiles.context)}
     halos["coarse"] = tiles.context + REACH
+    if stations := results.recipe.insitu:
+        halos.setdefault(stations, 0)
     return {
         name: _digest_covered(
             results.at(place).fed(name),

@@ -54,6 +54,8 @@ READS: dict[str, tuple[str, ...]] = {
     "trial": (*_LEARNT, "ranged.{method}"),
     "study": ("title", "target", "ranged.{method}", "trials.{method}"),
 }
+# Those that read stations where a recipe has them; of others nothing is noted.
+_STATIONED = ("tile", "train", "trial", "evaluate")
 STAGES = tuple(READS)
 # Made where it is asked for by name: the results tree tells of which there are.
 ASKED = ("rescale",)
@@ -86,6 +88,7 @@ _OPERATIONS = {
     "losses": registry.LOSSES,
     "task": registry.TASKS,
     "critic": registry.CRITICS,
+    "insitu": registry.INSITU,
     "constraints": registry.POSTPROCESS,
     "publish": registry.PUBLISH,
     "judge": registry.JUDGES,
@@ -132,6 +135,7 @@ class Step:
         named = {"source": role.get("source"), "geoid": role.get("geoid"), "picks": picks}
         named |= self.names
         paths = [path.format(**{"method": None, **named}) for path in READS[self.stage]]
+        paths += ["insitu"] if recipe.get("insitu") and self.stage in _STATIONED else []
         known = {**recipe, "used": used(recipe), "methods": unsearched(recipe["methods"])}
         known |= {"ranged": ranged(recipe), "trials": trials(recipe)}
         return {path: _at(known, path) for path in self._frozen(recipe) or paths}

@@ -135,7 +135,7 @@ class Fno(Network):
         found = self._operate(self._seen(inputs, shape)).float()
         if self.residual:
             return resize(inputs["prior"], shape).float() + self.detail * found
-        return self.mean + self.std * found
+        return self.physical(found)
 
     def _seen(self, inputs: Batch, shape: tuple[int, int]) -> Tensor:
         """What is to be seen on the fine grid, channels last, and the place from 0 to 1."""

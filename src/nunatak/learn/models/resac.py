@@ -70,10 +70,6 @@ class Climber(Network):
             for name, given in self.spec.conditions.items()
         ]
 
-    def normal(self, field: Tensor) -> Tensor:
-        """A field in standard deviations of the target, single precision."""
-        return ((field - self.mean) / self.std).float()
-
 
 def _same(given: int, out: int, kernel: int) -> nn.Sequential:
     """A convolution that keeps the size; of an even kernel one tap more lies below and right."""
@@ -154,7 +150,7 @@ class Resac(Climber):
         given: Tensor = level(torch.cat([self.normal(wide), *guide], dim=1)).float()
         if self.residual:
             return wide.float() + self.detail * given
-        return self.mean + self.std * given
+        return self.physical(given)
 
     def currents(self, inputs: Batch) -> Tensor:
         """Components of velocity, ``(B, 2, h * scale, w * scale)``, in units of their own.

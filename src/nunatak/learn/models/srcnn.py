@@ -119,7 +119,7 @@ class Srcnn(Network):
         return found
 
     def _refined(self, field: Tensor, rung: int, network: nn.Module, inputs: Batch) -> Tensor:
-        normal = ((field - self.mean) / self.std).float()
+        normal = self.normal(field)
         conditions = [
             area_mean(inputs[name], given.ratio, rung)
             for name, given in self.spec.conditions.items()
