@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import guided
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from torch import Tensor
 from nunatak.errors import ConfigError
 from nunatak.learn.models.interpolate import upsample
 from nunatak.learn.models.sst_attention import Projection, SstAttention, TimeAttention
+from nunatak.learn.predict import run
 from nunatak.learn.spec import Batch, InputSpec, ModelSpec
 
 
@@ -55,6 +57,15 @@ def test_the_product_is_the_map_alone() -> None:
         found = network(inputs)
     assert torch.equal(network.product(found), found[:, :1])
     assert not torch.equal(found[:, :1], found[:, 1:])
+
+
+def test_inference_streams_the_map_alone() -> None:
+    network, inputs = built(), given_inputs(weeks(), 7, 9)
+    window = {name: field[0].numpy() for name, field in inputs.items()}
+    (found,) = run(network, [window], 0, 5)
+    assert found.shape == (1, 35, 45)
+    with torch.no_grad():
+        np.testing.assert_array_equal(found, network(inputs)[0, :1].numpy())
 
 
 def test_a_new_residual_network_is_the_bicubic_interpolation() -> None:
