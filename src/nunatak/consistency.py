@@ -18,6 +18,7 @@ from nunatak.registry import (
     STAGED,
     STAGEWISE,
     STATIONED,
+    STATIONS,
     TASKS,
     Registry,
 )
@@ -92,8 +93,9 @@ def _placeless(recipe: Recipe) -> Iterator[str]:
 def _albumless(recipe: Recipe) -> Iterator[str]:
     """A source of scenes that holds none, or that no role reads."""
     key = recipe.scenes.source if recipe.scenes else ""
-    if key in recipe.sources and recipe.sources[key].reader.op not in ALBUMS:
-        readers = " or ".join(sorted(ALBUMS))
+    albums = ALBUMS - STATIONS
+    if key in recipe.sources and recipe.sources[key].reader.op not in albums:
+        readers = " or ".join(sorted(albums))
         yield f"scenes.source {key!r} holds no scenes: expected one with the reader {readers}"
     if key not in {role.source for role in recipe.roles.values()}:
         yield f"scenes.source {key!r} is read by no role: name it in roles.target"

@@ -134,10 +134,14 @@ READERS = Registry(
         "synthetic_scenes": "nunatak.sources.album:open_synthetic_scenes",
         "days": "nunatak.sources.days:open_days",
         "synthetic_ocean": "nunatak.sources.ocean_album:open_synthetic_ocean",
+        "argo": "nunatak.sources.argo:open_argo",
+        "station_csv": "nunatak.sources.station_csv:open_station_csv",
     },
 )
-# Those that hold many scenes, each on a grid of its own.
-ALBUMS = {"scenes", "synthetic_scenes", "days", "synthetic_ocean"}
+# Those of stations, which tell of no scene but have something of any.
+STATIONS = {"argo", "station_csv"}
+# Those that are asked for a scene, each on a grid of its own.
+ALBUMS = {"scenes", "synthetic_scenes", "days", "synthetic_ocean", *STATIONS}
 DEGRADE = Registry(
     "degrade",
     {
