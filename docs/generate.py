@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[Registry, str]] = {
     "Models": (registry.MODELS, "`methods.*.model`"),
     "Tasks": (registry.TASKS, "`methods.*.train.task`"),
     "Critics": (registry.CRITICS, "`critic` of the tasks `adversarial` and `wgan_gp`"),
+    "Forecasters": (registry.FORECASTERS, "`forecast.methods.*.forecaster`"),
     "Losses": (registry.LOSSES, "`methods.*.train.losses`"),
     "In-situ losses": (registry.INSITU, "`insitu` of the task `wgan_gp`"),
     "Degrade": (registry.DEGRADE, "`coarse.degrade`"),

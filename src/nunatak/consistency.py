@@ -279,11 +279,14 @@ def _dangling(recipe: Recipe) -> Iterator[str]:
     if recipe.picks:
         named += [("source", "picks.source", recipe.picks.source)]
         named += [("role", "picks.below", recipe.picks.below)] if recipe.picks.below else []
+    named += [("source", "forecast.source", recipe.forecast.source)] if recipe.forecast else []
     for kind, key, name in named:
         if name not in known[kind]:
             yield f"{key}: no {kind} {name!r}; there are {', '.join(known[kind])}"
     read = [(f"roles.{n}", r.source, v) for n, r in recipe.roles.items() for v in r.variables]
     read += [("picks", recipe.picks.source, recipe.picks.variable)] if recipe.picks else []
+    if recipe.forecast:
+        read += [("forecast", recipe.forecast.source, recipe.forecast.variable)]
     for key, source, variable in read:
         have = recipe.sources[source].variables
         if variable not in have:

@@ -232,6 +232,16 @@ STAGED = {
     "resac_subpixel": "nunatak.ladder:joined",
 }
 STAGEWISE = {"cascade"}
+FORECASTERS = Registry(
+    "forecaster",
+    {
+        "persistence": "nunatak.learn.models.forecasters:Persistence",
+        "climatology": "nunatak.learn.models.forecasters:Climatology",
+        "anomaly_persistence": "nunatak.learn.models.forecasters:AnomalyPersistence",
+        "lstm": "nunatak.learn.models.forecasters:Lstm",
+        "transformer": "nunatak.learn.models.forecasters:Transformer",
+    },
+)
 CRITICS = Registry(
     "critic",
     {
