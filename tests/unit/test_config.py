@@ -419,7 +419,7 @@ INFERRED = {"infer bicubic", "infer net"}
 MOSAICS = {"mosaic bicubic", "mosaic net"}
 TRAINED = {"train net", "trial net"}
 READ_BY: list[tuple[dict[str, Any], set[str]]] = [
-    ({"title": "Other"}, {*PUBLISHED, "series", "evaluate", "study net"}),
+    ({"title": "Other"}, {*PUBLISHED, "series", "skill", "evaluate", "study net"}),
     ({"summary": "Other"}, PUBLISHED),
     (
         {"target": {"long_name": "other"}},
