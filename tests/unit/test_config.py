@@ -472,8 +472,8 @@ def test_a_digest_changes_for_exactly_the_stages_that_read_the_value(
 
 def test_every_section_of_a_recipe_is_read_by_a_stage() -> None:
     changed = {next(iter(change)) for change, _ in READ_BY}
-    # Those of scenes are tested with scenes.
-    assert changed == set(Recipe.model_fields) - {"name", "scenes", "series"}
+    # Those of scenes are tested with scenes, those of a forecast with forecasts.
+    assert changed == set(Recipe.model_fields) - {"name", "scenes", "series", "forecast"}
 
 
 def test_a_new_title_costs_no_block(tmp_path: Path) -> None:

@@ -344,7 +344,6 @@ def tree(folder: Path) -> Results:
     path.write_text("id,date,lon,lat,sst\na,2016-08-01,129.5,35.5,20\nb,2016-08-02,127.5,33.5,25\n")
     stations = {
         "roles": {"insitu": {"source": "buoys", "variables": ["sst"]}},
-        "insitu": "insitu",
         "grid": {"block": 5},
         "scenes": {"mapped": ["korea"]},
         "split": {"by": {"args": {"test": ["korea"]}}},
