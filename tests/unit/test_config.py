@@ -280,7 +280,7 @@ OF_SOURCES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"crs": "EPSG:0"}, "world.crs", "'EPSG:0'", "well-known text"),
     ({"variables": {"vx": {"units": "furlongz"}}}, "vx.units", "'furlongz'", "as CF does"),
     ({"variables": {"vx": {"to": "m"}}}, "variables.vx", "'m yr-1' to 'm'", "different things"),
-    ({"reader": {"op": "tiff"}}, "world.reader", "unknown reader 'tiff'", "netcdf, points, raster"),
+    ({"reader": {"op": "tiff"}}, "world.reader", "unknown reader 'tiff'", "points, raster, scenes"),
     ({"licnce": "MIT"}, "world.licnce", "unknown key 'licnce'", "did you mean 'licence'"),
 ]
 
