@@ -55,7 +55,7 @@ class ForecastTrain(Model):
     ``patience`` ends a training after that many validations without a better one.
     """
 
-    loss: one_of(registry.LOSSES) = Op(op="l2")  # type: ignore[valid-type]
+    loss: one_of(registry.INSITU) = Op(op="mse")  # type: ignore[valid-type]
     samples: Annotated[int, Field(gt=0)]
     batch: Annotated[int, Field(gt=0)] = 32
     lr: Annotated[float, Field(gt=0)] = 1e-3

@@ -136,10 +136,11 @@ READERS = Registry(
         "synthetic_ocean": "nunatak.sources.ocean_album:open_synthetic_ocean",
         "argo": "nunatak.sources.argo:open_argo",
         "station_csv": "nunatak.sources.station_csv:open_station_csv",
+        "synthetic_series": "nunatak.sources.ocean_series:open_station_series",
     },
 )
 # Those of stations, which tell of no scene but have something of any.
-STATIONS = {"argo", "station_csv"}
+STATIONS = {"argo", "station_csv", "synthetic_series"}
 # Those that are asked for a scene, each on a grid of its own.
 ALBUMS = {"scenes", "synthetic_scenes", "days", "synthetic_ocean", *STATIONS}
 DEGRADE = Registry(

@@ -232,19 +232,20 @@ def test_baselines_are_what_they_are_called() -> None:
 # Losses.
 
 
-def test_one_day_is_not_compared_with_seven() -> None:
+@pytest.mark.parametrize("op", ["mse", "gumbel", "frechet"])
+def test_one_day_is_not_compared_with_seven(op: str) -> None:
     target = torch.zeros(4, 7, 16)
     mask = torch.ones_like(target, dtype=torch.bool)
     for shape in ((4, 16), (4, 1, 16), (4, 7, 1)):
         with pytest.raises(ValueError, match="shapes"):
-            forecasting.loss(Op(op="l2"), torch.ones(shape), target, mask)
+            forecasting.loss(Op(op=op), torch.ones(shape), target, mask)
 
 
 def test_missing_targets_are_not_in_the_denominator() -> None:
     target = torch.zeros(2, 7, 3)
     target[0] = torch.nan
     prediction = torch.full_like(target, 2.0, requires_grad=True)
-    found = forecasting.loss(Op(op="l2"), prediction, target, torch.isfinite(target))
+    found = forecasting.loss(Op(op="mse"), prediction, target, torch.isfinite(target))
     found.backward()
     assert found == 4
     assert prediction.grad is not None
@@ -280,7 +281,7 @@ def test_a_training_is_a_function_of_its_seed() -> None:
 def test_training_learns_that_anomalies_fade() -> None:
     days, first, checks = series_days(memory=0.5)
     network = forecasting.build(Op(op="lstm", args={"width": 8, "head": 8}), days, 0)
-    before = forecasting.judged(network, days, checks, Op(op="l2"), torch.device("cpu"))
+    before = forecasting.judged(network, days, checks, Op(op="mse"), torch.device("cpu"))
     train = ForecastTrain.model_validate({**TRAIN, "samples": 1600, "validate_every": 320})
     after = forecasting.fit(network, days, first, checks, train).best
     assert after < 0.8 * before
@@ -294,6 +295,16 @@ def test_patience_ends_a_training_and_the_best_weights_are_kept() -> None:
     assert found.best == losses.min()
     assert found.best_samples == losses.idxmin()
     assert len(losses.loc[found.best_samples :]) == 3
+
+
+@pytest.mark.parametrize("op", ["gumbel", "frechet"])
+def test_losses_for_extremes_train_too(op: str) -> None:
+    days, first, checks = series_days()
+    found = fitted(days, first, checks, loss={"op": op})
+    assert np.isfinite(found.losses.to_numpy()).all()
+    assert found.best > 0
+    plain = fitted(days, first, checks)
+    assert any((found.weights[k] != plain.weights[k]).any() for k in plain.weights)
 
 
 def test_every_window_is_seen_once_an_epoch() -> None:
@@ -496,7 +507,7 @@ def test_the_steps_of_a_forecast_stand_apart_from_those_of_the_map() -> None:
     assert dag.gates(recipe, "forecast", method="net") == []
     plain = recipe.model_dump(mode="json")
     kinds = found["small/forecast/net/manifest"].modules(plain)
-    assert {"nunatak.learn.models.forecasters", "nunatak.learn.losses"} < set(kinds)
+    assert {"nunatak.learn.models.forecasters", "nunatak.learn.insitu_losses"} < set(kinds)
     assert "nunatak.learn.models.forecasters" not in found["small/evaluate/forecast"].modules(plain)
 
 

@@ -25,6 +25,7 @@ from nunatak.recipe import Recipe
 from nunatak.scene import Scene
 from nunatak.source import Source
 from nunatak.sources.argo import open_argo, profiles
+from nunatak.sources.ocean_series import open_station_series
 from nunatak.sources.raster import Album, Sampler
 from nunatak.sources.station_csv import open_station_csv
 from nunatak.sources.stations import COLUMNS, StationAlbum, Stations
@@ -328,6 +329,19 @@ def test_real_floats_give_the_temperatures_that_are_known(shared_data: Path) -> 
     field = floats.raster("any", near).sample("sst", near.geobox)
     assert np.nanmax(field) == pytest.approx(3.50, abs=0.005), "three days off, not four"
     assert np.isfinite(field).sum() == 1
+
+
+def test_the_synthetic_ocean_has_series_of_stations() -> None:
+    args = {"regions": {"east": [177, -26, 183, -20]}, "days": 40, "stations": 3}
+    source = described(sst={"units": "K", "to": "degC"})
+    daily = open_station_series("synthetic", source, **args).stations("sst").daily()
+    assert list(daily.columns) == ["east_0", "east_1", "east_2"]
+    assert len(daily) == 40
+    assert 0 < daily.isna().to_numpy().mean() < 0.5
+    again = open_station_series("synthetic", source, **{**args, "days": 50}).stations("sst").daily()
+    pd.testing.assert_frame_equal(daily, again.iloc[:40], check_freq=False)
+    with pytest.raises(SourceError, match="salinity"):
+        open_station_series("s", described(salinity={"units": "1"}), **args).stations("salinity")
 
 
 GRID = {"shape": (10, 10), "crs": "EPSG:4326", "bounds": (125.0, 30.0, 135.0, 40.0)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from nunatak.errors import DataError, DivergedError
 from nunatak.forecast import ForecastTrain
+from nunatak.learn.insitu_losses import observed_mean
 from nunatak.learn.windows import Days, Windows
-from nunatak.registry import FORECASTERS, LOSSES
+from nunatak.registry import FORECASTERS, INSITU
 from nunatak.source import Op
 
 _MOST = 256
@@ -56,21 +58,15 @@ def build(op: Op, days: Days, seed: int) -> nn.Module:
 
 
 def loss(op: Op, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """A registered loss of forecasts (B, lead, stations); nothing is ever broadcast.
-
-    The loss gets (B, 1, lead, stations), as those of maps do, and no batch.
+    """The mean of a registered loss at stations over what was measured, of (B, lead, stations).
 
     Raises
     ------
     ValueError
         If the shapes differ: the forecast of one day is not compared with seven.
     """
-    shapes = [tuple(t.shape) for t in (prediction, target, mask)]
-    if len(set(shapes)) > 1 or prediction.ndim != 3:
-        raise ValueError(f"prediction, target, mask have shapes {shapes}, not one (B, lead, S)")
-    single = (t[:, None] for t in (prediction, target, mask))
-    value: Tensor = LOSSES.call(op.op, op.args, *single, {})
-    return value
+    cost = partial(INSITU.resolve(op.op), **op.args)
+    return observed_mean(cost, prediction, target, mask)
 
 
 def fit(

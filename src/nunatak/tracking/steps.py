@@ -94,7 +94,7 @@ _OPERATIONS = {
     "normalise": registry.NORMALISE,
     "model": registry.MODELS,
     "losses": registry.LOSSES,
-    "loss": registry.LOSSES,
+    "loss": registry.INSITU,
     "forecaster": registry.FORECASTERS,
     "task": registry.TASKS,
     "critic": registry.CRITICS,
