@@ -79,10 +79,10 @@ def forecast(results: Results, method: str, *, key: str) -> dict[str, Any]:
     path = folder / "predictions.parquet"
     frame.to_parquet(path, index=False)
     results.wrote(path)
-    content = digest_json([digest_array(frame[c].to_numpy()) for c in ("prediction", "truth")])
-    variables = {"predictions": {"digest": content}}
     who = {"method": method, "stations": list(series.columns), "windows": len(first)}
-    return {**who, **told, "variables": variables}
+    numbers = [digest_array(frame[name].to_numpy()) for name in ("prediction", "truth", "tail")]
+    content = digest_json([who, str(dates[first[0]]), *numbers])
+    return {**who, **told, "variables": {"predictions": {"digest": content}}}
 
 
 def _windows(spec: Forecast, dates: pd.DatetimeIndex, part: str) -> Ints:
