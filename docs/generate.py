@@ -34,8 +34,12 @@ KINDS: dict[str, tuple[Registry, str]] = {
     "Models": (registry.MODELS, "`methods.*.model`"),
     "Tasks": (registry.TASKS, "`methods.*.train.task`"),
     "Critics": (registry.CRITICS, "`critic` of the tasks `adversarial` and `wgan_gp`"),
+    "Forecasters": (registry.FORECASTERS, "`forecast.methods.*.forecaster`"),
     "Losses": (registry.LOSSES, "`methods.*.train.losses`"),
-    "In-situ losses": (registry.INSITU, "`insitu` of the task `wgan_gp`"),
+    "In-situ losses": (
+        registry.INSITU,
+        "`insitu` of the task `wgan_gp`, `forecast.methods.*.train.loss`",
+    ),
     "Degrade": (registry.DEGRADE, "`coarse.degrade`"),
     "Normalise": (registry.NORMALISE, "`tiles.normalise`"),
     "Splits": (registry.SPLITS, "`split.by`"),

@@ -219,6 +219,42 @@ def series(recipe: RecipeFile, results: ResultsRoot) -> None:
 
 
 @app.command()
+def stations(recipe: RecipeFile, results: ResultsRoot, data: DataRoot) -> None:
+    """Put the daily series of the stations that are forecast in one table."""
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.stations import stations as stage
+
+        return stage(tree, data)
+
+    _run("stations", recipe, results, work, data)
+
+
+@app.command()
+def forecast(recipe: RecipeFile, results: ResultsRoot, method: Method) -> None:
+    """Train one method of the section forecast, and forecast the test days of the series."""
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.forecast import forecast as stage
+
+        return stage(tree, method, key=key)
+
+    _run("forecast", recipe, results, work, method=method)
+
+
+@app.command()
+def skill(recipe: RecipeFile, results: ResultsRoot) -> None:
+    """Judge all forecasts of series: by lead, by station, and in the tails."""
+
+    def work(tree: Results, key: str) -> dict[str, Any]:
+        from nunatak.stages.skill import skill as stage
+
+        return stage(tree)
+
+    _run("skill", recipe, results, work)
+
+
+@app.command()
 def evaluate(
     recipe: RecipeFile,
     results: ResultsRoot,

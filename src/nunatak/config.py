@@ -156,7 +156,7 @@ def _named_sources(raw: Mapping[str, Any]) -> set[str]:
     """The sources that an unchecked recipe names; what is no mapping or text, names none."""
     roles = raw.get("roles")
     parts = [*(roles.values() if isinstance(roles, Mapping) else ()), raw.get("picks")]
-    parts.append(raw.get("scenes"))
+    parts += [raw.get("scenes"), raw.get("forecast")]
     known = [part for part in parts if isinstance(part, Mapping)]
     named = [part.get(key) for part in known for key in ("source", "geoid")]
     return {name for name in named if isinstance(name, str)}

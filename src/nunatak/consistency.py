@@ -18,6 +18,7 @@ from nunatak.registry import (
     STAGED,
     STAGEWISE,
     STATIONED,
+    STATIONS,
     TASKS,
     Registry,
 )
@@ -92,8 +93,9 @@ def _placeless(recipe: Recipe) -> Iterator[str]:
 def _albumless(recipe: Recipe) -> Iterator[str]:
     """A source of scenes that holds none, or that no role reads."""
     key = recipe.scenes.source if recipe.scenes else ""
-    if key in recipe.sources and recipe.sources[key].reader.op not in ALBUMS:
-        readers = " or ".join(sorted(ALBUMS))
+    albums = ALBUMS - STATIONS
+    if key in recipe.sources and recipe.sources[key].reader.op not in albums:
+        readers = " or ".join(sorted(albums))
         yield f"scenes.source {key!r} holds no scenes: expected one with the reader {readers}"
     if key not in {role.source for role in recipe.roles.values()}:
         yield f"scenes.source {key!r} is read by no role: name it in roles.target"
@@ -277,11 +279,14 @@ def _dangling(recipe: Recipe) -> Iterator[str]:
     if recipe.picks:
         named += [("source", "picks.source", recipe.picks.source)]
         named += [("role", "picks.below", recipe.picks.below)] if recipe.picks.below else []
+    named += [("source", "forecast.source", recipe.forecast.source)] if recipe.forecast else []
     for kind, key, name in named:
         if name not in known[kind]:
             yield f"{key}: no {kind} {name!r}; there are {', '.join(known[kind])}"
     read = [(f"roles.{n}", r.source, v) for n, r in recipe.roles.items() for v in r.variables]
     read += [("picks", recipe.picks.source, recipe.picks.variable)] if recipe.picks else []
+    if recipe.forecast:
+        read += [("forecast", recipe.forecast.source, recipe.forecast.variable)]
     for key, source, variable in read:
         have = recipe.sources[source].variables
         if variable not in have:

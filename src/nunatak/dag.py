@@ -16,6 +16,7 @@ METRICS = ("metrics.csv", "metrics.md", "panels.png", "map.png", "charts.png")
 SOUGHT = ("trial", "study")
 _FEW = 4
 TILES = ("overlap.json", "split.png")
+SKILL = ("forecast.csv", "forecast.md", "forecast.png")
 SERIES = ("fronts.gpkg", "series.csv", "series.png", "map.png")
 
 
@@ -47,10 +48,10 @@ def _downloads(sources: Iterable[str]) -> list[str]:
 
 def _origins(recipe: Recipe) -> list[str]:
     """What tells where a product is from: its downloads, and the scan of a source of scenes."""
-    albums = [key for key in recipe.sources if recipe.sources[key].reader.op in ALBUMS]
+    albums = [key for key in recipe.origins if recipe.sources[key].reader.op in ALBUMS]
     told = sorted(albums) if recipe.scene else []
     return [
-        *_downloads(sorted(recipe.sources.keys() - told)),
+        *_downloads(sorted(set(recipe.origins) - set(told))),
         *(f"{recipe.family}/scan/{source}" for source in told),
     ]
 
@@ -172,6 +173,19 @@ def _compared(recipe: Recipe) -> list[str]:
     return [*dict.fromkeys(["reproject/target", coarse(recipe), *stations, *measured])]
 
 
+def _stations(recipe: Recipe) -> list[str]:
+    return _downloads([recipe.forecast.source] if recipe.forecast else [])
+
+
+def _forecast(recipe: Recipe, *, method: str) -> list[str]:
+    return [f"{recipe.name}/stations/manifest"]
+
+
+def _skill(recipe: Recipe) -> list[str]:
+    methods = recipe.forecast.methods if recipe.forecast else ()
+    return [f"{recipe.name}/forecast/{method}/manifest" for method in methods]
+
+
 def _evaluate(recipe: Recipe) -> list[str]:
     if recipe.scenes:
         parts = [recipe.of(place) for place in mapped(recipe)]
@@ -199,6 +213,9 @@ _INPUTS: dict[str, Callable[..., list[str]]] = {
     "publish": _publish,
     "rescale": _rescale,
     "series": _series,
+    "stations": _stations,
+    "forecast": _forecast,
+    "skill": _skill,
     "evaluate": _evaluate,
     "trial": _trial,
     "study": _study,
@@ -245,7 +262,7 @@ def steps(recipe: Recipe) -> list[Step]:
         found += _placed(recipe)
     if not recipe.scene:
         found += [("series", {})] if recipe.series else []
-        found += [("evaluate", {}), *_searching(recipe)]
+        found += [*_forecasts(recipe), ("evaluate", {}), *_searching(recipe)]
     order = list(_INPUTS)
     found.sort(key=lambda named: order.index(named[0]))
     return [Step(stage, recipe.name, names) for stage, names in found]
@@ -286,6 +303,14 @@ def _placed(recipe: Recipe) -> list[_Named]:
     ]
 
 
+def _forecasts(recipe: Recipe) -> list[_Named]:
+    """Steps of the series of stations, which no map is needed for."""
+    if recipe.forecast is None:
+        return []
+    each = [("forecast", {"method": m}) for m in recipe.forecast.methods]
+    return [("stations", {}), *each, ("skill", {})]
+
+
 def _searching(recipe: Recipe) -> list[_Named]:
     """Steps of searches, which are made when they are asked for."""
     asked = {m: s.search.trials for m, s in recipe.methods.items() if s.search}
@@ -304,7 +329,7 @@ def gates(recipe: Recipe, stage: str, **names: str) -> list[Step]:
     if stage in ("reproject", "degrade"):
         spec = recipe.roles[names["role"] if stage == "reproject" else recipe.coarse.role]
         sources = [spec.source, *([spec.geoid] if spec.geoid else [])]
-    elif stage not in ("download", "scan"):
+    elif stage not in ("download", "scan", "stations", "forecast", "skill"):
         sources = _gridded(recipe)
     found = [Step("scan", recipe.family, {"source": source}) for source in sources]
     late = stage in ("train", "infer", "mosaic", "publish", *ASKED, "series", "evaluate", *SOUGHT)
@@ -330,6 +355,8 @@ def _beside(step: Step) -> list[str]:
         return [f"train/{method}/{step.names['member']}/loss.png"]
     if step.stage == "publish":
         return [f"publish/{method}.tif"]
+    if step.stage == "skill":
+        return [f"evaluate/{name}" for name in SKILL]
     names = {"tile": TILES, "series": SERIES, "evaluate": METRICS}.get(step.stage, ())
     return [f"{step.stage}/{name}" for name in names]
 

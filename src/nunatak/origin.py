@@ -33,7 +33,7 @@ def record(results: Results, method: str, content: str) -> dict[str, Any]:
         "title": recipe.title,
         "content": content,
         "code": {"version": __version__, "digest": code_digest()},
-        "sources": {key: _source(results, key) for key in sorted(recipe.sources)},
+        "sources": {key: _source(results, key) for key in recipe.origins},
         "models": [_model(results, method, m) for m in range(recipe.members(method))],
         "recipe": _followed(results, method),
     }
@@ -66,7 +66,7 @@ def _source(results: Results, key: str) -> dict[str, Any]:
 
 def _followed(results: Results, method: str) -> dict[str, Any]:
     """What of the recipe the product follows from: not the other methods, nor how it is judged."""
-    judged = dict.fromkeys(("sources", "products", "picks", "evaluate"), True)
+    judged = dict.fromkeys(("sources", "products", "picks", "evaluate", "forecast"), True)
     searches = {"__all__": {"search": True}}
     recipe = results.recipe.model_dump(mode="json", exclude={**judged, "methods": searches})
     return {**recipe, "methods": {method: recipe["methods"][method]}}

@@ -137,6 +137,26 @@ class Results:
         step = f"{self.recipe.family}/train/{method}/{member}/manifest"
         return self._read(step, "model", self.train(method, member) / "best.pt")
 
+    @property
+    def stations(self) -> Path:
+        """The folder of the daily series of stations."""
+        return self.folder / "stations"
+
+    @property
+    def series(self) -> Path:
+        """The daily series of stations, checked and noted as `tiled` does."""
+        step = f"{self.recipe.name}/stations/manifest"
+        return self._read(step, "series", self.stations / "series.csv")
+
+    def forecast(self, method: str) -> Path:
+        """The folder of a method that forecasts series."""
+        return self.folder / "forecast" / method
+
+    def forecasts(self, method: str) -> Path:
+        """What such a method has forecast, checked and noted as `tiled` does."""
+        step = f"{self.recipe.name}/forecast/{method}/manifest"
+        return self._read(step, "predictions", self.forecast(method) / "predictions.parquet")
+
     def _read(self, step: str, variable: str, path: Path) -> Path:
         if self.ledger is not None:
             self.ledger.reading(step, variable, None, str(path.relative_to(self.root)))

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from nunatak import registry
 from nunatak.consistency import faults
 from nunatak.errors import ConfigError
+from nunatak.forecast import Forecast
 from nunatak.grid import Grid
 from nunatak.scene import FOLDER, Scene, Scenes
 from nunatak.search import Search
@@ -355,6 +356,7 @@ class Recipe(Model):
     mosaic: Mosaic
     publish: one_of(registry.PUBLISH) = Op(op="map")  # type: ignore[valid-type]
     series: Series | None = None
+    forecast: Forecast | None = None
     evaluate: Evaluate = Evaluate()
     sources: dict[Name, Source] = {}
 
@@ -439,6 +441,13 @@ class Recipe(Model):
                 f"use {coarse / max(1, round(ratio)):g}; a coarser source is interpolated to it",
             )
         return round(ratio)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The sources that a product is from, sorted: all but one that is only forecast."""
+        read = {s for role in self.roles.values() for s in (role.source, role.geoid)}
+        aside = {self.forecast.source} - read if self.forecast else set()
+        return tuple(sorted(self.sources.keys() - aside))
 
     def members(self, method: str) -> int:
         """Members of a method."""

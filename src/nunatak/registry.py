@@ -134,10 +134,15 @@ READERS = Registry(
         "synthetic_scenes": "nunatak.sources.album:open_synthetic_scenes",
         "days": "nunatak.sources.days:open_days",
         "synthetic_ocean": "nunatak.sources.ocean_album:open_synthetic_ocean",
+        "argo": "nunatak.sources.argo:open_argo",
+        "station_csv": "nunatak.sources.station_csv:open_station_csv",
+        "synthetic_series": "nunatak.sources.ocean_series:open_station_series",
     },
 )
-# Those that hold many scenes, each on a grid of its own.
-ALBUMS = {"scenes", "synthetic_scenes", "days", "synthetic_ocean"}
+# Those of stations, which tell of no scene but have something of any.
+STATIONS = {"argo", "station_csv", "synthetic_series"}
+# Those that are asked for a scene, each on a grid of its own.
+ALBUMS = {"scenes", "synthetic_scenes", "days", "synthetic_ocean", *STATIONS}
 DEGRADE = Registry(
     "degrade",
     {
@@ -228,6 +233,16 @@ STAGED = {
     "resac_subpixel": "nunatak.ladder:joined",
 }
 STAGEWISE = {"cascade"}
+FORECASTERS = Registry(
+    "forecaster",
+    {
+        "persistence": "nunatak.learn.models.forecasters:Persistence",
+        "climatology": "nunatak.learn.models.forecasters:Climatology",
+        "anomaly_persistence": "nunatak.learn.models.forecasters:AnomalyPersistence",
+        "lstm": "nunatak.learn.models.forecasters:Lstm",
+        "transformer": "nunatak.learn.models.forecasters:Transformer",
+    },
+)
 CRITICS = Registry(
     "critic",
     {

@@ -280,7 +280,7 @@ OF_SOURCES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"crs": "EPSG:0"}, "world.crs", "'EPSG:0'", "well-known text"),
     ({"variables": {"vx": {"units": "furlongz"}}}, "vx.units", "'furlongz'", "as CF does"),
     ({"variables": {"vx": {"to": "m"}}}, "variables.vx", "'m yr-1' to 'm'", "different things"),
-    ({"reader": {"op": "tiff"}}, "world.reader", "unknown reader 'tiff'", "netcdf, npy, points, raster"),
+    ({"reader": {"op": "tiff"}}, "world.reader", "unknown reader 'tiff'", "points, raster, scenes"),
     ({"licnce": "MIT"}, "world.licnce", "unknown key 'licnce'", "did you mean 'licence'"),
 ]
 
@@ -419,7 +419,7 @@ INFERRED = {"infer bicubic", "infer net"}
 MOSAICS = {"mosaic bicubic", "mosaic net"}
 TRAINED = {"train net", "trial net"}
 READ_BY: list[tuple[dict[str, Any], set[str]]] = [
-    ({"title": "Other"}, {*PUBLISHED, "series", "evaluate", "study net"}),
+    ({"title": "Other"}, {*PUBLISHED, "series", "skill", "evaluate", "study net"}),
     ({"summary": "Other"}, PUBLISHED),
     (
         {"target": {"long_name": "other"}},
@@ -472,8 +472,8 @@ def test_a_digest_changes_for_exactly_the_stages_that_read_the_value(
 
 def test_every_section_of_a_recipe_is_read_by_a_stage() -> None:
     changed = {next(iter(change)) for change, _ in READ_BY}
-    # Those of scenes are tested with scenes.
-    assert changed == set(Recipe.model_fields) - {"name", "scenes", "series"}
+    # Those of scenes are tested with scenes, those of a forecast with forecasts.
+    assert changed == set(Recipe.model_fields) - {"name", "scenes", "series", "forecast"}
 
 
 def test_a_new_title_costs_no_block(tmp_path: Path) -> None:

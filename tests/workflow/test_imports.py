@@ -21,7 +21,7 @@ LAYERS = [
     {"content", "costs", "tracking", "usage"},
     {"source", "store"},
     {"scene"},
-    {"recipe", "consistency", "search"},
+    {"recipe", "consistency", "forecast", "search"},
     {
         "products",
         "config",

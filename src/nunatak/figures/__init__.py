@@ -8,6 +8,7 @@ bottom, right, top) in metres; axes are in kilometres.
 from nunatak.figures.blocks import block_maps
 from nunatak.figures.charts import curves, scatter_picks, spectra
 from nunatak.figures.days import Sheet, day_charts, field_sheets
+from nunatak.figures.forecast import forecast_skill
 from nunatak.figures.fronts import Shown, front_map, scene_panels
 from nunatak.figures.maps import overview, panels, split_map
 from nunatak.figures.relief import decimate, hillshade
@@ -25,6 +26,7 @@ __all__ = [
     "day_charts",
     "decimate",
     "field_sheets",
+    "forecast_skill",
     "front_map",
     "front_series",
     "hillshade",

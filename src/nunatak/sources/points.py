@@ -94,7 +94,7 @@ class Points:
         table |= {alias: table[name] for alias, name in self.columns.items()}
         table |= {key: formula(table) for key, formula in self.formulas.items()}
         x, y = move.transform(table["x"], table["y"])
-        inside = _inside(x, y, geobox)[2]
+        inside = located(x, y, geobox)[2]
         found = {"x": x[inside], "y": y[inside]}
         for key, variable in self.source.variables.items():
             values = np.broadcast_to(table[key], len(chunk))[inside]
@@ -220,7 +220,7 @@ def grid_points(
     """
     if how not in ("median", "mean"):
         raise DataError(f"points cannot be reduced by {how!r}", "median or mean")
-    row, col, inside = _inside(frame["x"].to_numpy(), frame["y"].to_numpy(), to)
+    row, col, inside = located(frame["x"].to_numpy(), frame["y"].to_numpy(), to)
     values = frame[variable].to_numpy(np.float64)
     used = inside & np.isfinite(values)
     cell = row[used].astype(np.int64) * to.shape[1] + col[used].astype(np.int64)
@@ -232,7 +232,7 @@ def grid_points(
     return field_, count
 
 
-def _inside(x: Array, y: Array, geobox: GeoBox) -> tuple[Array, Array, NDArray[np.bool_]]:
+def located(x: Array, y: Array, geobox: GeoBox) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Rows and columns of points in a grid, and whether they are inside."""
     col, row = at(~geobox.affine, x, y)
     rows, cols = geobox.shape

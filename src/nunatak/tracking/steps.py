@@ -47,6 +47,11 @@ READS: dict[str, tuple[str, ...]] = {
     "publish": _TOLD,
     "rescale": _TOLD,
     "series": ("title", "target", "coarse", "scenes", "products", "publish", "series"),
+    "stations": (*("forecast.variable", "forecast.stations", "forecast.split", *_of("forecast")),),
+    "forecast": (
+        *("forecast.history", "forecast.lead", "forecast.split", "forecast.methods.{method}"),
+    ),
+    "skill": ("title", "forecast.variable", "forecasters", "sources.{forecast}.variables"),
     "evaluate": (
         *("title", "grid", "scenes", "target", "coarse", "products", "split", "picks", "evaluate"),
         *_of("picks"),
@@ -74,6 +79,9 @@ PATHS = {
     "publish": "{run}/publish/{method}.provenance",
     "rescale": "{run}/rescale/{method}/{scale}.provenance",
     "series": "{run}/series/manifest",
+    "stations": "{run}/stations/manifest",
+    "forecast": "{run}/forecast/{method}/manifest",
+    "skill": "{run}/evaluate/forecast",
     "evaluate": "{run}/evaluate/manifest",
     "trial": "{run}/trial/{method}/{trial}/manifest",
     "study": "{run}/study/{method}/manifest",
@@ -86,6 +94,8 @@ _OPERATIONS = {
     "normalise": registry.NORMALISE,
     "model": registry.MODELS,
     "losses": registry.LOSSES,
+    "loss": registry.INSITU,
+    "forecaster": registry.FORECASTERS,
     "task": registry.TASKS,
     "critic": registry.CRITICS,
     "insitu": registry.INSITU,
@@ -132,12 +142,15 @@ class Step:
         """What of a recipe (a JSON value) the step reads, by dotted path."""
         role = recipe["roles"].get(self.names.get("role"), {})
         picks = (recipe.get("picks") or {}).get("source")
+        forecast = recipe.get("forecast") or {}
         named = {"source": role.get("source"), "geoid": role.get("geoid"), "picks": picks}
+        named["forecast"] = forecast.get("source")
         named |= self.names
         paths = [path.format(**{"method": None, **named}) for path in READS[self.stage]]
         paths += ["insitu"] if recipe.get("insitu") and self.stage in _STATIONED else []
         known = {**recipe, "used": used(recipe), "methods": unsearched(recipe["methods"])}
         known |= {"ranged": ranged(recipe), "trials": trials(recipe)}
+        known["forecasters"] = list(forecast.get("methods", ()))
         return {path: _at(known, path) for path in self._frozen(recipe) or paths}
 
     def _frozen(self, recipe: Mapping[str, Any]) -> list[str]:
