@@ -28,7 +28,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from nunatak.grid import Grid, Window
-from nunatak.recipe import Role
+from nunatak.sections import Role
 from nunatak.source import Source
 from nunatak.sources.readers import open_raster
 from nunatak.stages.reproject import onto

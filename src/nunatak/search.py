@@ -11,7 +11,7 @@ from nunatak.source import Model
 from nunatak.validation import explain
 
 if TYPE_CHECKING:
-    from nunatak.recipe import Method
+    from nunatak.method import Method
 
 _WITHIN = ("model.args.", "train.")
 # The budget is the search's own; the rest is no value that a training gets better by.

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from nunatak.learn.augment import Distortion, distorted, drawn
 from nunatak.learn.dataset import Chunks, Draw, Tiles, draw, training, turned
 from nunatak.learn.loop import Run, fit
+from nunatak.method import Distort
 from nunatak.ops.split import TRAIN
 from nunatak.products import Results
-from nunatak.recipe import Distort
 from nunatak.stages.train import train
 
 SIDE = 40

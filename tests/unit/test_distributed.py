@@ -28,9 +28,9 @@ from nunatak.learn.dataset import Chunks, Minibatch, Tiles
 from nunatak.learn.parallel import Pieces, joined, share
 from nunatak.learn.spread import Spread
 from nunatak.learn.tasks import Setup, Supervised
+from nunatak.method import Loss
 from nunatak.ops.split import TRAIN
 from nunatak.products import Results
-from nunatak.recipe import Loss
 from nunatak.registry import TASKS
 from nunatak.stages.train import train
 

@@ -19,8 +19,8 @@ from nunatak.learn.models.liif import Liif
 from nunatak.learn.predict import run
 from nunatak.learn.spec import Network
 from nunatak.learn.tasks import Cascade, Setup, Supervised
+from nunatak.method import Loss
 from nunatak.ops.split import TRAIN
-from nunatak.recipe import Loss
 
 NAMES = ["resac", "resac_subpixel", "liif", "jiif", "fno"]
 

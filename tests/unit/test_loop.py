@@ -18,9 +18,9 @@ from nunatak.learn.checkpoint import Checkpoint, load, load_network
 from nunatak.learn.dataset import Chunks, Tiles
 from nunatak.learn.loop import Stop, averaged, rate, step_seed
 from nunatak.learn.tasks import Supervised
+from nunatak.method import Train
 from nunatak.ops.split import VALIDATION
 from nunatak.products import Results
-from nunatak.recipe import Train
 from nunatak.stages.train import train
 
 

@@ -28,10 +28,10 @@ from nunatak.learn.models.liif import Liif
 from nunatak.learn.queried import Queried
 from nunatak.learn.spec import ModelSpec, Network
 from nunatak.learn.tasks import Setup, Supervised
+from nunatak.method import Loss
 from nunatak.ops.normalise import fill_gaps
 from nunatak.ops.split import TRAIN
 from nunatak.products import Results
-from nunatak.recipe import Loss
 from nunatak.stages.train import train
 
 SIDE = tiny.SIZE * tiny.SCALE

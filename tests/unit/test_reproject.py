@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from nunatak.errors import DataError
 from nunatak.grid import Window
 from nunatak.ops.warp import warp
-from nunatak.recipe import Role
+from nunatak.sections import Role
 from nunatak.source import Source
 from nunatak.sources.raster import MemoryRaster, Raster
 from nunatak.sources.readers import open_netcdf

@@ -19,7 +19,7 @@ from nunatak.learn.models.resac_subpixel import ResacSubpixel
 from nunatak.learn.receptive import measured
 from nunatak.learn.spec import ModelSpec, area_mean, repeat
 from nunatak.learn.tasks import Cascade, Setup
-from nunatak.recipe import Loss
+from nunatak.method import Loss
 
 KINDS = pytest.mark.parametrize(
     ("kind", "args"),

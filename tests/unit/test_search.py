@@ -20,8 +20,9 @@ from nunatak.errors import ConfigError, DataError
 from nunatak.learn import study as studies
 from nunatak.learn.study import Study, distributions
 from nunatak.learn.tasks import Supervised
+from nunatak.method import Method
 from nunatak.products import Results
-from nunatak.recipe import Method, Recipe
+from nunatak.recipe import Recipe
 from nunatak.search import ends
 from nunatak.stages import trial as trying
 from nunatak.stages.study import best, overlay, shares, study, table

@@ -26,8 +26,8 @@ from nunatak.learn.models.unet import AsppUnet, TwoHead
 from nunatak.learn.segmentation import Segmentation
 from nunatak.learn.spec import InputSpec, ModelSpec, Network
 from nunatak.learn.tasks import Setup, Supervised
+from nunatak.method import Distort, Loss, Train
 from nunatak.products import Results
-from nunatak.recipe import Distort, Loss, Train
 from nunatak.registry import TASKS
 from nunatak.stages.train import train
 

@@ -22,8 +22,8 @@ from nunatak.learn.models.srcnn import Srcnn
 from nunatak.learn.receptive import measured
 from nunatak.learn.spec import Batch, InputSpec, ModelSpec, area_mean, block_mean
 from nunatak.learn.tasks import Cascade, Setup, Supervised, averaged
+from nunatak.method import Loss
 from nunatak.ops.split import TRAIN
-from nunatak.recipe import Loss
 
 LOSSES = (Loss(op="l1"),)
 

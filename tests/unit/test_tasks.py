@@ -16,9 +16,9 @@ from nunatak.errors import ConfigError
 from nunatak.learn.dataset import Chunks, Minibatch, Tiles
 from nunatak.learn.spec import Network, repeat
 from nunatak.learn.tasks import Adversarial, Setup, Supervised
+from nunatak.method import Loss
 from nunatak.ops.split import TRAIN
 from nunatak.products import Results
-from nunatak.recipe import Loss
 
 
 @pytest.fixture(scope="module")

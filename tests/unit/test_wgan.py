@@ -21,8 +21,9 @@ from nunatak.learn.models.sst_attention import SstAttention
 from nunatak.learn.spec import InputSpec, ModelSpec, Network
 from nunatak.learn.tasks import Setup, Supervised
 from nunatak.learn.wgan import WganGp, gradient_penalty
+from nunatak.method import Loss, Train
 from nunatak.products import Results
-from nunatak.recipe import Loss, Recipe, Train
+from nunatak.recipe import Recipe
 from nunatak.stages.train import train
 
 SCALE, SIDE = 5, 8

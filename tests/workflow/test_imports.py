@@ -21,7 +21,7 @@ LAYERS = [
     {"content", "costs", "tracking", "usage"},
     {"source", "store"},
     {"scene"},
-    {"recipe", "consistency", "forecast", "search"},
+    {"recipe", "consistency", "forecast", "method", "search", "sections"},
     {
         "products",
         "config",

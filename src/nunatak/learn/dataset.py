@@ -29,11 +29,11 @@ from nunatak.grid import Window
 from nunatak.learn.augment import Distortion, distorted, drawn
 from nunatak.learn.inputs import Arrays, Inputs, Statistics
 from nunatak.learn.spec import Batch
+from nunatak.method import Distort
 from nunatak.ops.degrade import repeat
 from nunatak.ops.normalise import REACH
 from nunatak.ops.split import NAMES
 from nunatak.products import Results
-from nunatak.recipe import Distort
 from nunatak.store import Product, Variable
 
 SYMMETRIES = 8

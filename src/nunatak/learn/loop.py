@@ -26,7 +26,7 @@ from nunatak.learn.dataset import Tiles, prefetch, training, validation
 from nunatak.learn.parallel import share
 from nunatak.learn.record import progress, table
 from nunatak.learn.tasks import Supervised
-from nunatak.recipe import Train
+from nunatak.method import Train
 
 VALIDATED = 1024
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)

@@ -27,7 +27,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from nunatak.recipe import Method
+from nunatak.method import Method
 from nunatak.search import Choices, Range, ends
 
 JOB = "job"

@@ -18,8 +18,8 @@ from nunatak.learn.dataset import Minibatch
 from nunatak.learn.losses import adversarial_critic, adversarial_generator
 from nunatak.learn.parallel import Pieces, share_norms, whole
 from nunatak.learn.spec import Batch, Network, area_mean
+from nunatak.method import Loss
 from nunatak.ops.normalise import Transform
-from nunatak.recipe import Loss
 
 _AS_IS = Transform(fitted=False, offset=(0.0,), scale=(1.0,))
 

@@ -20,9 +20,9 @@ from nunatak.ops.degrade import resample
 from nunatak.ops.split import TEST
 from nunatak.products import Results
 from nunatak.provenance import digest_file, write_text
-from nunatak.recipe import Within
 from nunatak.registry import JUDGES
 from nunatak.scores import Scores, halo
+from nunatak.sections import Within
 from nunatak.sources.observations import Observations
 from nunatak.splits import labels
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from nunatak.content import Manifest
 from nunatak.grid import Block
+from nunatak.method import Constraint
 from nunatak.ops.degrade import resample
 from nunatak.products import Results
-from nunatak.recipe import Constraint
 from nunatak.registry import POSTPROCESS
 
 

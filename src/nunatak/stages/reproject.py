@@ -16,7 +16,7 @@ from nunatak.grid import Block
 from nunatak.ops.footprint import meets
 from nunatak.ops.warp import warp
 from nunatak.products import Results
-from nunatak.recipe import Role
+from nunatak.sections import Role
 from nunatak.source import Elevation, Source, Variable
 from nunatak.sources.opening import open_raster
 from nunatak.sources.raster import Raster

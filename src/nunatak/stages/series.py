@@ -18,7 +18,7 @@ from nunatak.metrics.lines import unit
 from nunatak.ops.series import Reading, area, inside, placed, position, table
 from nunatak.products import Results
 from nunatak.provenance import digest_file, write_text
-from nunatak.recipe import Series
+from nunatak.sections import Series
 
 Line = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from nunatak.dotted import put, take
 from nunatak.errors import ConfigError, DataError
 from nunatak.figures import history, importances
 from nunatak.learn.study import distributions
+from nunatak.method import Method
 from nunatak.products import Results
 from nunatak.provenance import digest_file, read_json, write_text
-from nunatak.recipe import Method
 
 # With fewer complete trials, an importance is that of chance.
 _FEWEST = 5

@@ -15,9 +15,9 @@ from nunatak.learn.prepare import prepare
 from nunatak.learn.spread import Spread
 from nunatak.learn.study import Attempt, Study, distributions
 from nunatak.learn.tasks import Supervised
+from nunatak.method import Method, Train
 from nunatak.products import Results
 from nunatak.provenance import SHORT, digest_json, write_text
-from nunatak.recipe import Method, Train
 from nunatak.registry import TASKS
 
 _log = logging.getLogger(__name__)
