@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from nunatak.errors import ConfigError
 from nunatak.grid import Block
 from nunatak.recipe import Recipe
-from nunatak.registry import ALBUMS, AS_IS, NEIGHBOUR_READERS
+from nunatak.registry import ALBUMS, AS_IS, MASKS, NEIGHBOUR_READERS
 from nunatak.tracking.steps import ASKED, Step
 
 _Named = tuple[str, dict[str, str]]
@@ -151,7 +151,9 @@ def _refuse_unmapped(recipe: Recipe, method: str) -> None:
 
 
 def _rescale(recipe: Recipe, *, method: str, scale: str) -> list[str]:
-    read = [coarse(recipe), *(f"reproject/{role}" for role in recipe.reads(method))]
+    masks = [c.role for c in recipe.methods[method].constraints if c.role and c.op in MASKS]
+    roles = dict.fromkeys([*recipe.reads(method), *masks])
+    read = [coarse(recipe), *(f"reproject/{role}" for role in roles)]
     fields = [path for product in read for path in _blocks(recipe, product)]
     return [*_trained(recipe, method), _tiled(recipe), *fields, *_origins(recipe)]
 

@@ -82,6 +82,28 @@ def test_identity_comes_back_exactly_for_any_domain_and_block(
     np.testing.assert_array_equal(mapped(results), field)
 
 
+def test_what_a_constraint_masks_has_neither_a_mean_nor_a_spread(tmp_path: Path) -> None:
+    train = {
+        "task": {"op": "supervised"},
+        "losses": [{"op": "l1"}],
+        **{"samples": 8, "batch": 2, "lr": 0.01, "validate_every": 4},
+    }
+    held = {"constraints": [{"op": "known", "role": "field"}], "members": 2, "train": train}
+    method = {**IDENTITY["methods"]["identity"], **held}
+    field = random_field((64, 96))
+    field[5, 7] = np.nan
+    results = prepared(tmp_path, field, **{**IDENTITY, "methods": {"identity": method}})
+    for block in results.recipe.layout.blocks():
+        full = np.ones(block.core.at(4).shape, np.float32)
+        for member in range(2):
+            results.member("identity", member).create().write(block, {"bed": member * full})
+        mosaic(results, "identity", block)
+    product, whole = results.mosaic("identity"), Window(0, 16, 0, 24)
+    for name, value in (("bed", 0.5), ("bed_sd", np.sqrt(0.5))):
+        expected = np.where(np.isnan(field), np.nan, value)
+        np.testing.assert_allclose(product.read(name, whole), expected, rtol=1e-6)
+
+
 def test_identity_reaches_the_geotiff_in_its_place(tmp_path: Path) -> None:
     field = random_field((64, 96))
     field[:8, :12] = np.nan

@@ -162,6 +162,36 @@ def test_cells_of_missing_coarse_cells_are_missing_and_no_others(
     np.testing.assert_array_equal(np.isnan(found), expected)
 
 
+@pytest.mark.parametrize("scale", ["4", "0.7", "6.1", "13"])
+@pytest.mark.parametrize("window", [5, 100])
+def test_of_land_no_cell_has_a_value_at_any_scale(
+    tmp_path: Path, scale: str, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"constraints": [{"op": "known", "role": "sea"}, {"op": "block_mean"}]}
+    role = {"source": "world", "variables": ["bed"], "resolution": 250}
+    given = tree(
+        tmp_path,
+        infer={"window": window},
+        roles={"sea": role},
+        methods={**CHANGE["methods"], "liif": {**CHANGE["methods"]["liif"], **known}},
+    )
+    land = np.random.default_rng(1).random((64, 96)) < 0.3
+    small.fill(given, "sea", np.where(land, np.nan, 1.0))
+    found, _ = made(given, "liif", scale, monkeypatch)
+    free, _ = made(given, "jiif", scale, monkeypatch)
+    rows, columns = (
+        (np.arange(n) + 0.5) * 4 * r / n for n, r in zip(found.shape, (ROWS, COLUMNS), strict=True)
+    )
+    there = land[np.ix_(rows.astype(int), columns.astype(int))]
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(free) | there)
+    assert (there & ~np.isnan(free)).any()
+    read = dag.inputs(given.recipe, "rescale", method="liif", scale=scale)
+    assert sum("reproject/sea/" in path for path in read) == len([*given.recipe.layout.blocks()])
+    assert not any(
+        "sea" in path for path in dag.inputs(given.recipe, "rescale", method="jiif", scale=scale)
+    )
+
+
 def test_a_scale_between_gives_what_lies_between(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ LAYERS = [
     {
         "albums",
         "cog",
+        "constraints",
         "crew",
         "fronts",
         "geopackage",

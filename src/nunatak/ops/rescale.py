@@ -46,6 +46,11 @@ class Cells:
             )
         return cls(coarse, (rows, columns))
 
+    def over(self, ratio: int) -> Cells:
+        """The same cells, over a grid of ``ratio`` cells along the side of a coarse cell."""
+        rows, columns = self.coarse
+        return Cells((rows * ratio, columns * ratio), self.shape)
+
     @property
     def size(self) -> tuple[float, float]:
         """Height and width of a cell, in coarse cells."""

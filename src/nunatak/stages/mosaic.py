@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nunatak.constraints import constrain, held
 from nunatak.content import Manifest
 from nunatak.grid import Block
-from nunatak.method import Constraint
-from nunatak.ops.degrade import resample
 from nunatak.products import Results
-from nunatak.registry import POSTPROCESS
 
 
 def combine(
@@ -28,23 +26,14 @@ def combine(
     return np.asarray(mean, dtype=np.float32), np.sqrt(square).astype(np.float32)
 
 
-def constrain(
-    field: NDArray[np.float32],
-    coarse: NDArray[np.float32],
-    scale: int,
-    constraints: Sequence[tuple[Constraint, NDArray[np.float32] | None]],
-) -> NDArray[np.float32]:
-    """Apply a recipe's constraints in their order, each with the field that it reads."""
-    for constraint, other in constraints:
-        field = POSTPROCESS.call(constraint.op, constraint.args, field, coarse, scale, other)
-    return field
-
-
 def mosaic(results: Results, method: str, block: Block) -> Manifest:
-    """Write one block of a method's product and return its manifest."""
+    """Write one block of a method's product and return its manifest.
+
+    Where a constraint leaves no value, the spread is missing too.
+    """
     recipe = results.recipe
     scale, members = recipe.grid.scale, range(recipe.members(method))
-    constraints = [(c, _other(results, c, block)) for c in recipe.methods[method].constraints]
+    constraints = held(results, recipe.methods[method].constraints, block.core)
     coarse = results.coarse.read_first(block.core)
     products = [results.member(method, m) for m in members]
     fields = {}
@@ -52,13 +41,5 @@ def mosaic(results: Results, method: str, block: Block) -> Manifest:
         mean, spread = combine([product.read(name, block.core) for product in products])
         fields[name] = constrain(mean, coarse, scale, constraints)
         if len(products) > 1:
-            fields[f"{name}_sd"] = spread
+            fields[f"{name}_sd"] = np.where(np.isnan(fields[name]), np.float32(np.nan), spread)
     return results.mosaic(method).create().write(block, fields)
-
-
-def _other(results: Results, constraint: Constraint, block: Block) -> NDArray[np.float32] | None:
-    if constraint.role is None:
-        return None
-    product = results.role(constraint.role)
-    field = product.read_first(block.core)
-    return resample(field, product.layout.ratio, results.recipe.grid.scale)

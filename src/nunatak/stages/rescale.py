@@ -12,6 +12,7 @@ from rasterio.windows import Window as RasterWindow
 
 from nunatak import cog, origin
 from nunatak.ahead import one_ahead
+from nunatak.constraints import Held, constrain, held
 from nunatak.content import digest_array
 from nunatak.errors import ConfigError
 from nunatak.grid import Window
@@ -21,15 +22,16 @@ from nunatak.ops.blend import Lattice
 from nunatak.ops.rescale import Cells
 from nunatak.products import Results
 from nunatak.provenance import digest_json
-from nunatak.registry import MODELS
+from nunatak.registry import MASKS, MODELS
 
 
 def rescale(results: Results, method: str, scale: str) -> dict[str, Any]:
     """Write the mean of a method's members at a scale as ``rescale/METHOD/SCALE.tif``.
 
     It follows from the coarse field and the conditions of the recipe, whatever the scale.
-    Constraints, which are of the recipe's own fine grid, do not hold it. Cells whose centre lies in
-    a coarse cell that is missing are missing.
+    Constraints that only mask hold it, by the fine cell that a cell's centre lies in; others, which
+    are of the recipe's own fine grid, do not. Cells whose centre lies in a coarse cell that is
+    missing are missing.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def rescale(results: Results, method: str, scale: str) -> dict[str, Any]:
         nodata, variables = results.recipe.mosaic.nodata, results.mosaic(method).layout.variables
         box = cells.geobox(results.recipe.layout)
         with cog.plain(plain, box, variables[:1], nodata) as out:
-            for part, values in _fields(results, members, cells):
+            for part, values in _fields(results, method, members, cells):
                 digests.append(digest_array(values))
                 rows, columns = part.shape
                 place = RasterWindow(part.left, part.top, columns, rows)
@@ -77,29 +79,40 @@ def rescale(results: Results, method: str, scale: str) -> dict[str, Any]:
 
 
 def _fields(
-    results: Results, members: list[Member], cells: Cells
+    results: Results, method: str, members: list[Member], cells: Cells
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
     """The cells of each window and their values, NaN where missing."""
-    shape = results.recipe.layout.shape
+    recipe, shape = results.recipe, results.recipe.layout.shape
     whole = Window(0, shape[0], 0, shape[1])
+    masks = [c for c in recipe.methods[method].constraints if c.op in MASKS]
 
-    def known(window: Window) -> tuple[Window, NDArray[np.float32]]:
-        return window, results.coarse.read_first(window)
+    def known(window: Window) -> tuple[Window, NDArray[np.float32], list[Held]]:
+        return window, results.coarse.read_first(window), held(results, masks, window)
 
-    windows = Lattice(shape, results.recipe.infer.window, 0).windows(whole)
-    for window, coarse in one_ahead(known, windows):
+    windows = Lattice(shape, recipe.infer.window, 0).windows(whole)
+    for window, coarse, masked in one_ahead(known, windows):
         part = cells.of(window)
         if min(part.shape) < 1:
             continue
-        down = cells.owners(0, part.top, part.bottom) - window.top
-        right = cells.owners(1, part.left, part.right) - window.left
-        missing = np.isnan(coarse)[np.ix_(down, right)]
+        around = _nearest(coarse, cells, window, 1)
         values = np.full(part.shape, np.nan, dtype=np.float32)
-        if not missing.all():
+        if not np.isnan(around).all():
             fields = [member.field(window, cells) for member in members]
             mean = np.sum(fields, axis=0, dtype=np.float64) / len(fields)
-            values = np.where(missing, np.nan, mean).astype(np.float32)
-        yield part, values
+            values = np.where(np.isnan(around), np.nan, mean).astype(np.float32)
+        fine = ((c, other) for c, other in masked if other is not None)
+        there = [(c, _nearest(other, cells, window, recipe.grid.scale)) for c, other in fine]
+        yield part, constrain(values, around, 1, there)
+
+
+def _nearest(
+    field: NDArray[np.float32], cells: Cells, window: Window, ratio: int
+) -> NDArray[np.float32]:
+    """A window's field, ``ratio`` cells a coarse cell, at the centres of the cells of it."""
+    part, finer, within = cells.of(window), cells.over(ratio), window.at(ratio)
+    down = finer.owners(0, part.top, part.bottom) - within.top
+    right = finer.owners(1, part.left, part.right) - within.left
+    return field[np.ix_(down, right)]
 
 
 def _refuse(results: Results, method: str) -> None:
