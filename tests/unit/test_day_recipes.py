@@ -21,6 +21,7 @@ from nunatak import normals
 from nunatak.config import merge
 from nunatak.errors import ConfigError, DataError
 from nunatak.grid import Window
+from nunatak.learn.dataset import SYMMETRIES, Chunks, Tiles, turned
 from nunatak.learn.inputs import Inputs, Statistics
 from nunatak.ops import postprocess
 from nunatak.ops.split import NONE, TEST, TRAIN, VALIDATION
@@ -31,6 +32,11 @@ from nunatak.scene import Scene
 from nunatak.stages.infer import infer
 from nunatak.stages.tile import tile
 
+LEARNS: dict[str, Any] = {
+    "task": {"op": "supervised"},
+    "losses": [{"op": "l1"}],
+    **{"samples": 8, "batch": 2, "lr": 0.01, "validate_every": 4},
+}
 PERIODS = sea.BASE["split"]["by"]["args"]
 
 
@@ -38,6 +44,19 @@ PERIODS = sea.BASE["split"]["by"]["args"]
 def normal(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A tree with normals, tiled; leave it as it is."""
     results = sea.tree(tmp_path_factory.mktemp("normal"), tiles={"normals": True})
+    tile(results)
+    return results
+
+
+@pytest.fixture(scope="module")
+def flowing(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """The same, as if two of the variables of an input were the components of a current."""
+    rough = {
+        "sst": {"standard_name": "sea_water_x_velocity"},
+        "sst_1": {"standard_name": "sea_water_y_velocity"},
+    }
+    change = {"tiles": {"normals": True}, "sources": {"rough": {"variables": rough}}}
+    results = sea.tree(tmp_path_factory.mktemp("flowing"), **change)
     tile(results)
     return results
 
@@ -180,6 +199,16 @@ def test_inputs_are_normal_cell_by_cell_and_missing_days_are_the_mean(normal: Re
     assert all(np.isfinite(values).all() for values in ready.values())
 
 
+@pytest.mark.parametrize("symmetry", range(SYMMETRIES))
+def test_normals_of_currents_turn_with_them(flowing: Results, symmetry: int) -> None:
+    tiles = Tiles.open(flowing, "bilinear", TRAIN, Chunks())
+    plain, found = tiles.read(3), tiles.read(3, symmetry)
+    for name, values in plain.inputs.items():
+        expected = turned(values, symmetry, [(0, 1)] if name == "past" else ())
+        assert_allclose(found.inputs[name], expected, atol=1e-6)
+    assert plain.inputs["past"][:2].std() > 0.1
+
+
 def products(results: Results) -> dict[str, np.ndarray]:
     """What the methods make of a day of the test, as far as the truth is known."""
     place, truth = "line_2016-01-07", sea.day(18)
@@ -215,6 +244,10 @@ def test_normals_of_a_region_without_training_days_are_refused(normal: Results) 
     [
         ({"target": {"lines": ["front"]}}, "expected scenes of days"),
         ({"tiles": {"normalise": {"past": {"op": "asinh"}}}}, "expected the operation standard"),
+        (
+            {"methods": {"corrected": {"train": {**LEARNS, "distort": {"shift": 0.1}}}}},
+            r"corrected\.train\.distort: normals are of the cells as they lie",
+        ),
     ],
 )
 def test_normals_of_what_has_none_are_refused(change: dict[str, Any], said: str) -> None:

@@ -316,7 +316,7 @@ class Tiles:
         truth = inputs.truth(core, self.chunks.read)
         observed = inputs.observed(core, self.chunks.read)
         if symmetry:
-            raw = {n: turned(v, symmetry, self.vectors.get(n, ())) for n, v in raw.items()}
+            raw = {n: self._turned(n, values, symmetry) for n, values in raw.items()}
             truth = turned(truth, symmetry)
             observed = None if observed is None else turned(observed, symmetry)
         if distortion:
@@ -331,6 +331,14 @@ class Tiles:
         mask = np.isfinite(truth) & repeat(known, scale)
         target = np.where(mask, truth, np.float32(0))
         return Sample(inputs.prepare(raw), target, mask, observed)
+
+    def _turned(self, name: str, values: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
+        given = self.vectors.get(name.removeprefix("normals/"), ())
+        if name in self.inputs.products:
+            return turned(values, symmetry, given)
+        # Means turn as what they are of; deviations change places, but have no sign.
+        mean, deviation = (turned(half, symmetry, given) for half in np.split(values, 2))
+        return np.concatenate([mean, np.abs(deviation)])
 
     def _distorted(
         self, name: str, values: NDArray[np.float32], by: Distortion
