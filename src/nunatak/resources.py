@@ -41,7 +41,8 @@ class Need(NamedTuple):
 
 
 # Peaks (MB) as benchmarks/README.md has them; of training, scans and maps of other scales, upper
-# ends of what was seen.
+# ends of what was seen. Inference has that of JIIF as published, 27 fold in windows of 8, which
+# keeps features of a fine guide; networks that see the coarse field alone need half.
 MEMORY = {
     "download": Need(100),
     "scan": Need(250),
@@ -49,7 +50,7 @@ MEMORY = {
     "degrade": Need(110, block=15),
     "tile": Need(480, whole=0.2),
     "train": Need(2000),
-    "infer": Need(350, block=100),
+    "infer": Need(1200, block=100),
     "mosaic": Need(120, block=45),
     "publish": Need(250, whole=0.3),
     "rescale": Need(1400, block=150),
