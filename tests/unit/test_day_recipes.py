@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tests import sea
 
 from nunatak import normals
-from nunatak.config import merge
+from nunatak.config import merge, values
 from nunatak.errors import ConfigError, DataError
 from nunatak.grid import Window
 from nunatak.learn.dataset import SYMMETRIES, Chunks, Tiles, turned
@@ -31,6 +31,7 @@ from nunatak.recipe import Recipe
 from nunatak.scene import Scene
 from nunatak.stages.infer import infer
 from nunatak.stages.tile import tile
+from nunatak.tracking.steps import Step
 
 LEARNS: dict[str, Any] = {
     "task": {"op": "supervised"},
@@ -106,6 +107,19 @@ def test_days_from_and_to_a_date_are_mapped(tmp_path: Path) -> None:
         "line_2016-01-02",
         "line_2016-01-03",
     ]
+
+
+def test_a_scan_follows_from_the_scenes_that_there_are(tmp_path: Path) -> None:
+    """A day that one source adds is a scene of the others too."""
+    data = sea.sea(tmp_path, count=12)
+    mapped = {"scenes": {"since": "2015-12-22"}}
+    before, same = sea.recipe(data), sea.recipe(data, **mapped)
+    sea.write(data / "sea" / "fine_2.nc", sea.FIRST + dt.timedelta(10), [sea.day(10)])
+    after = sea.recipe(data)
+    scan = Step("scan", "sea", {"source": "rough"})
+    first, again, fewer = (scan.digests(values(recipe)) for recipe in (before, same, after))
+    assert first == again
+    assert {key for key in first if first[key] != fewer[key]} == {"scenes.found"}
 
 
 # Split by time

@@ -299,6 +299,11 @@ def test_a_table_names_units_and_rounds_to_what_matters() -> None:
     assert lines[1].count(":") == 4
 
 
+def test_the_rule_of_a_column_of_digits_is_one_of_markdown() -> None:
+    rule = markdown_table(pd.DataFrame({"n": [1]})).splitlines()[1]
+    assert rule == "| -: |"
+
+
 def test_a_table_does_not_write_minus_nought() -> None:
     shown = markdown_table(pd.DataFrame({"bias": [-0.0001, 50.0, 60.0]}))
     assert "−0.0 " not in shown

@@ -95,7 +95,8 @@ def field_sheets(
     title
         Heading of the figure.
     """
-    columns = min(_COLUMNS, max(len(sheet.fields) for sheet in sheets))
+    most = max(len(sheet.fields) for sheet in sheets)
+    columns = ceil(most / ceil(most / _COLUMNS))
     rows = [sheet for sheet in sheets for _ in range(ceil(len(sheet.fields) / columns))]
     heights = [_SIDE * min(sheet.aspect, 1.6) for sheet in rows]
     high = sum(heights) + 0.5 * len(rows) + 0.4 + 0.3 * bool(title)

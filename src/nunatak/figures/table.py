@@ -34,7 +34,7 @@ def markdown_table(
     heads = [f"{n} ({given[n]})" if given.get(n, "1") != "1" else n for n in names]
     columns = [_cells(frame.iloc[:, i], digits) for i in range(len(names))]
     right = [_is_number(frame.iloc[:, i]) for i in range(len(names))]
-    widths = [max(map(len, [h, *cells])) for h, cells in zip(heads, columns, strict=True)]
+    widths = [max(2, *map(len, [h, *cells])) for h, cells in zip(heads, columns, strict=True)]
     rule = ["-" * (w - 1) + ":" if r else "-" * w for w, r in zip(widths, right, strict=True)]
     rows = [heads, rule, *(list(row) for row in zip(*columns, strict=True))]
     return "\n".join(_line(row, widths, right) for row in rows)

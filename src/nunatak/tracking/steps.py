@@ -59,8 +59,11 @@ READS: dict[str, tuple[str, ...]] = {
     "trial": (*_LEARNT, "ranged.{method}"),
     "study": ("title", "target", "ranged.{method}", "trials.{method}"),
 }
-# Those that read stations where a recipe has them; of others nothing is noted.
-_STATIONED = ("tile", "train", "trial", "evaluate")
+# What stages read where a recipe has it, beside the above; of other recipes nothing is noted.
+_WHERE: dict[str, tuple[str, ...]] = {
+    "scenes.found": ("scan",),
+    "insitu": ("tile", "train", "trial", "evaluate"),
+}
 STAGES = tuple(READS)
 # Made where it is asked for by name: the results tree tells of which there are.
 ASKED = ("rescale",)
@@ -147,7 +150,9 @@ class Step:
         named["forecast"] = forecast.get("source")
         named |= self.names
         paths = [path.format(**{"method": None, **named}) for path in READS[self.stage]]
-        paths += ["insitu"] if recipe.get("insitu") and self.stage in _STATIONED else []
+        paths += [
+            key for key, stages in _WHERE.items() if self.stage in stages and _at(recipe, key)
+        ]
         known = {**recipe, "used": used(recipe), "methods": unsearched(recipe["methods"])}
         known |= {"ranged": ranged(recipe), "trials": trials(recipe)}
         known["forecasters"] = list(forecast.get("methods", ()))
