@@ -217,8 +217,8 @@ def test_inputs_are_normal_cell_by_cell_and_missing_days_are_the_mean(normal: Re
 def test_normals_of_currents_turn_with_them(flowing: Results, symmetry: int) -> None:
     tiles = Tiles.open(flowing, "bilinear", TRAIN, Chunks())
     plain, found = tiles.read(3), tiles.read(3, symmetry)
-    for name, given in plain.inputs.items():
-        expected = turned(given, symmetry, [(0, 1)] if name == "past" else ())
+    for name, field in plain.inputs.items():
+        expected = turned(field, symmetry, [(0, 1)] if name == "past" else ())
         assert_allclose(found.inputs[name], expected, atol=1e-6)
     assert plain.inputs["past"][:2].std() > 0.1
 
