@@ -339,9 +339,9 @@ def test_a_map_of_any_scale_is_made_when_it_is_asked_for_and_once(
         assert file.shape == (108, 216)
         np.testing.assert_allclose(file.bounds, sea.BOX)
         values = file.read(1, masked=True).filled(np.nan)
-    coarse = np.isfinite(stored(tree, date, "degrade/coarse/ssh"))
-    owners = [((np.arange(n) + 0.5) / 13.5).astype(int) for n in values.shape]
-    np.testing.assert_array_equal(np.isfinite(values), coarse[np.ix_(*owners)])
+    # The centre of cell i lies at (i + 1/2) / 1.5 fine cells.
+    owners = [(2 * np.arange(n) + 1) // 3 for n in values.shape]
+    np.testing.assert_array_equal(np.isfinite(values), covered(date)[np.ix_(*owners)])
     done = tree.run(wanted)
     assert done.returncode == 0, done.stdout
     assert not tree.told(COMPUTED)
