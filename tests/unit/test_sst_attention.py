@@ -76,6 +76,16 @@ def test_a_new_residual_network_is_the_bicubic_interpolation() -> None:
     assert torch.equal(found, torch.cat([expected, expected], dim=1))
 
 
+def test_a_new_residual_network_has_no_bias_of_a_cell_where_there_are_normals() -> None:
+    network, inputs = guided.scaled(built(residual=True)), given_inputs(weeks(), 5, 9)
+    usual = torch.randn(1, 1, 5, 9)
+    fine = torch.randn(1, 2, 25, 45)
+    inputs |= {"prior_normal": usual, "normals": fine, "prior": usual + 2}
+    with torch.no_grad():
+        found = network(inputs)
+    torch.testing.assert_close(found[:, :1], fine[:, :1] + 2, rtol=0, atol=1e-5)
+
+
 def test_the_residual_is_in_deviations_of_the_detail() -> None:
     network, inputs = built(residual=True), given_inputs(weeks(), 5, 9)
     prior = upsample(inputs["prior"], 5).float()

@@ -73,6 +73,31 @@ def sample(field: Tensor, points: Tensor) -> Tensor:
     return found.squeeze(2)
 
 
+def corrected(inputs: Batch, shape: tuple[int, int], mode: str = "bicubic") -> Tensor:
+    """The prior interpolated, less the bias that each cell has over the days of training.
+
+    Its anomaly is interpolated, and added to the target's mean; without normals, the prior is.
+
+    Parameters
+    ----------
+    inputs
+        As networks get them.
+    shape
+        Rows and columns of the result.
+    mode
+        ``bilinear`` or ``bicubic``.
+
+    Returns
+    -------
+    Tensor
+        ``(B, 1, *shape)``, the prior's units, double precision.
+    """
+    if "normals" not in inputs:
+        return resize(inputs["prior"], shape, mode)
+    anomaly = resize(inputs["prior"] - inputs["prior_normal"], shape, mode)
+    return inputs["normals"][:, :1] + anomaly
+
+
 class Interpolate(Network):
     """The prior interpolated to the fine grid, with no parameters to train.
 
@@ -101,7 +126,7 @@ class Interpolate(Network):
         return upsample(prior, self.spec.scale, self.mode).to(prior.dtype)
 
 
-class Corrected(Interpolate):
+class Corrected(Network):
     """The interpolated prior, less the bias that it has in every cell over the days of training.
 
     Without normals it is the interpolation itself.
@@ -111,19 +136,24 @@ class Corrected(Interpolate):
     spec
         The scale; inputs other than the prior and the normals are not read.
     mode
-        ``nearest``, ``bilinear`` or ``bicubic``.
+        ``bilinear`` or ``bicubic``.
+
+    Raises
+    ------
+    ConfigError
+        If the mode is neither.
     """
 
     def __init__(self, spec: ModelSpec, *, mode: str = "bilinear") -> None:
-        super().__init__(spec, mode=mode)
+        super().__init__(spec)
+        if mode not in MODES[1:]:
+            raise ConfigError(f"corrected: mode {mode!r}", f"one of {', '.join(MODES[1:])}")
+        self.mode = mode
 
     def forward(self, inputs: Batch) -> Tensor:
         """The corrected prior, ``(B, 1, h * scale, w * scale)``, in its units."""
-        if "normals" not in inputs:
-            return super().forward(inputs)
-        prior, mean = inputs["prior"], inputs["normals"][:, :1]
-        anomaly = upsample(prior - inputs["prior_normal"], self.spec.scale, self.mode)
-        return (mean + anomaly).to(prior.dtype)
+        h, w = (n * self.spec.scale for n in inputs["prior"].shape[-2:])
+        return corrected(inputs, (h, w), self.mode).to(inputs["prior"].dtype)
 
 
 class Climatology(Network):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nunatak.errors import ConfigError
-from nunatak.learn.models.interpolate import resize
+from nunatak.learn.models.interpolate import corrected
 from nunatak.learn.spec import Batch, ModelSpec, Network, he_normal
 
 _LEVELS = 3
@@ -87,9 +87,9 @@ class SstAttention(Network):
     width
         Channels of the first layer, an even number.
     residual
-        Give what is to be added to the bicubic interpolation of the prior, in standard deviations
-        of the detail; at first nothing. Otherwise give the field itself, in those of the target, as
-        the original.
+        Give what is to be added to the bicubic interpolation of the prior, corrected by the normals
+        if there are any, in standard deviations of the detail; at first nothing. Otherwise give the
+        field itself, in those of the target, as the original.
 
     Raises
     ------
@@ -135,7 +135,7 @@ class SstAttention(Network):
         seen = self._decoded(self._encoded(inputs[self.history]), (h, w))
         found = torch.cat([head(seen) for head in self.heads], dim=1).float()
         if self.residual:
-            return resize(inputs["prior"], shape).float() + self.detail * found
+            return corrected(inputs, shape).float() + self.detail * found
         return self.physical(found, inputs)
 
     def _encoded(self, days: Tensor) -> list[Tensor]:
