@@ -80,7 +80,7 @@ def write_coarse(data: Path, day: dt.date, dated: dt.date | None = None, by: flo
 
 
 def write_buoys(data: Path, given: list[dt.date]) -> Path:
-    """Write what stations measured, a table a month; a day that one missed has no row."""
+    """Write a table of what stations measured; a day that one missed has no row."""
     lon, lat = ocean.stations(SEA, STATIONS)
     names = [f"b{number}" for number in range(lon.size)]
     east = np.where(lon > 180, lon - 360, lon)
