@@ -513,12 +513,16 @@ def test_the_steps_of_a_forecast_stand_apart_from_those_of_the_map() -> None:
 
 FORECASTS = [f"small/forecast/{method}/manifest" for method in sorted(METHODS)]
 STATIONS, SKILL = "small/stations/manifest", "small/evaluate/forecast"
+TRAINED = ["small/forecast/net/manifest"]
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"forecast": {"methods": {"net": {"train": {"lr": 0.5}}}}}, ["small/forecast/net/manifest"]),
+        (
+            {"forecast": {"methods": {"net": {"train": {"lr": 0.5}}}}},
+            ["small/forecast/net/manifest"],
+        ),
         ({"forecast": {"methods": {"other": METHODS["net"]}}}, [SKILL]),
         ({"forecast": {"history": 10}}, FORECASTS),
         ({"forecast": {"stations": ["buoy0"]}}, [STATIONS]),
