@@ -155,7 +155,7 @@ def read(results: Results, name: str, window: Window) -> NDArray[np.float32]:
     """
     product: Product = results.fed(name)
     file = results.tiled(path(results, results.recipe.acquisition.group, name))
-    whole = np.load(file, mmap_mode="r", allow_pickle=False)
+    whole = np.load(file, mmap_mode="r")
     cells = window.at(product.layout.ratio)
     inside = cells.clip(product.shape)
     values = np.full((len(whole), *cells.shape), np.nan, np.float32)

@@ -283,10 +283,10 @@ def test_a_field_is_missing_where_another_is() -> None:
 
 def test_a_mask_may_have_other_units_than_the_target() -> None:
     held = {"constraints": [{"op": "known", "role": "past"}]}
-    given = merge(sea.BASE, {"methods": {"bilinear": held}})
-    given["sources"]["rough"]["variables"] = {
-        key: {**value, "units": "degC"}
-        for key, value in sea.BASE["sources"]["rough"]["variables"].items()
+    variables = sea.BASE["sources"]["rough"]["variables"]
+    change = {
+        "methods": {"bilinear": held},
+        "sources": {"rough": {"variables": {key: {"units": "degC"} for key in variables}}},
+        "coarse": {"role": "target", "degrade": {"op": "block_mean"}},
     }
-    given["coarse"] = {"degrade": {"op": "block_mean"}}
-    Recipe.model_validate(given)
+    Recipe.model_validate(merge(sea.BASE, change))

@@ -125,7 +125,7 @@ def open_npy(path: Path, source: Source, *, bounds: list[float]) -> FileRaster:
         none.
     """
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = np.load(path, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise SourceError(f"{path}: {error}", "a NumPy file of numbers") from error
     if values.ndim != 2 or values.dtype.kind not in "iuf" or len(source.variables) != 1:
