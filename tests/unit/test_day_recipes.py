@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from tests import sea
 
-from nunatak import normals
+from nunatak import normal_fit, normals
 from nunatak.config import merge, values
 from nunatak.errors import ConfigError, DataError
 from nunatak.grid import Window
@@ -250,7 +250,7 @@ def test_normals_of_a_region_without_training_days_are_refused(normal: Results) 
     index = pd.read_parquet(normal.tiles / "tiles.parquet")
     few = index[~index["place"].str.contains("2015-12-2")]
     with pytest.raises(DataError, match="line: less than 2 days of training"):
-        normals.fit(normal, few, {})
+        normal_fit.fit(normal, few, {})
 
 
 @pytest.mark.parametrize(

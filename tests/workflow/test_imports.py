@@ -44,6 +44,7 @@ LAYERS = [
         "geopackage",
         "learn",
         "gallery",
+        "normal_fit",
         "normals",
         "origin",
         "published",

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from nunatak import gallery, normals
+from nunatak import gallery, normal_fit
 from nunatak.content import digest_array
 from nunatak.crew import ALONE, Crew
 from nunatak.errors import DataError
@@ -262,7 +262,7 @@ def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
     write_json(results.tiles / "overlap.json", report)
     write_json(results.tiles / "statistics.json", fitted)
     gallery.split(results, index, results.tiles / "split.png")
-    made = ["tiles.parquet", *(normals.fit(results, index, fitted, crew) if by_cell else [])]
+    made = ["tiles.parquet", *(normal_fit.fit(results, index, fitted, crew) if by_cell else [])]
     results.wrote(*(results.tiles / name for name in (*made, "statistics.json")))
     results.keep(results.tiles / "overlap.json", results.tiles / "split.png")
     variables = {
