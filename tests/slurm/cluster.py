@@ -121,6 +121,15 @@ def call(*command: str) -> str:
     return run.stdout
 
 
+def accounts(*options: str, fields: str) -> list[list[str]]:
+    """What the accounting knows of jobs since yesterday, by job and field.
+
+    Without a day, ``sacct`` begins at midnight: tests that run across it would miss their jobs.
+    """
+    command = ("sacct", "--allocations", "--noheader", "--parsable2", "--starttime=now-1days")
+    return [line.split("|") for line in call(*command, *options, f"--format={fields}").splitlines()]
+
+
 def until(done: Callable[[], object], what: str, seconds: float = 30) -> None:
     """Wait for something.
 

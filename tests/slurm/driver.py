@@ -18,7 +18,7 @@ from nunatak.config import merge
 from nunatak.tracking.steps import Step
 from tests.integration import world
 from tests.integration.world import CELLS, SIX, Tree
-from tests.slurm.cluster import call, until
+from tests.slurm.cluster import accounts, call, until
 
 RUN = "four"
 BLOCKS = ("0_0", "0_1", "1_0", "1_1")
@@ -142,10 +142,8 @@ class Driver:
 
     def jobs(self) -> list[Job]:
         """Its jobs in the order of their submission, ended or not; each time that one ran."""
-        command = ("sacct", "--allocations", "--noheader", "--parsable2", "--duplicates")
         fields = "jobid,comment,state,nodelist,alloctres"
-        told = call(*command, "--name", self.name, f"--format={fields}")
-        return [Job(*line.split("|")) for line in told.splitlines()]
+        return [Job(*told) for told in accounts("--duplicates", "--name", self.name, fields=fields)]
 
     def until(self, done: Callable[[], object], what: str, seconds: float = 60) -> None:
         """Wait for something, as long as the run lasts."""

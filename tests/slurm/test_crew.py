@@ -6,7 +6,7 @@ import pytest
 
 from nunatak.tracking.steps import Step
 from tests.integration.world import Tree
-from tests.slurm.cluster import call
+from tests.slurm.cluster import accounts
 from tests.slurm.driver import RUN, Driver, log, profiled, same
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -29,6 +29,5 @@ def test_workers_on_the_cluster_make_the_same(tree: Tree, reference: Tree) -> No
 
 
 def workers() -> list[str]:
-    """Jobs of workers that the cluster has known, as long as tests last."""
-    command = ("sacct", "--allocations", "--noheader", "--parsable2", "--name", "dask-worker")
-    return call(*command, "--format=jobid,partition,account").splitlines()
+    """Jobs of workers that the cluster has known, as long as tests last, by number."""
+    return [job for (job,) in accounts("--name", "dask-worker", fields="jobid")]
