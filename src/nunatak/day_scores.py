@@ -15,8 +15,9 @@ from nunatak.dag import mapped
 from nunatak.day_sums import Asked, Climate, Field, Judged, Marks, Region, made_coarse
 from nunatak.day_table import EVERYWHERE, at_stations, everywhere, page, table
 from nunatak.errors import ConfigError, DataError
+from nunatak.metrics.accumulate import Floats
 from nunatak.metrics.days import StationSums
-from nunatak.metrics.ocean import VelocitySums, cells, geostrophic
+from nunatak.metrics.ocean import cells, geostrophic
 from nunatak.ops.degrade import degraded, surroundings
 from nunatak.ops.split import TEST
 from nunatak.products import Results
@@ -38,6 +39,14 @@ class Part(NamedTuple):
     place: str
     by: dict[str, Judged]
     truth: StationSums
+
+
+class Known(NamedTuple):
+    """What every product of a day is compared with, as far as it is asked for."""
+
+    truth: Field
+    currents: tuple[Floats, Floats] | None
+    coarse: Field | None
 
 
 def judge_days(
@@ -167,6 +176,7 @@ def _of_day(results: Results, day: Day) -> Part:
     recipe, window = scene.recipe, scene.recipe.layout.whole
     truth = scene.role("target").read_first(window)
     measured = scene.role(recipe.insitu).read_first(window) if recipe.insitu else None
+    known = _known(scene, day, truth)
     part = Part(day.place, {m: Judged.empty(recipe) for m in recipe.products}, StationSums())
     if measured is not None:
         part.truth.add(truth, measured)
@@ -174,37 +184,38 @@ def _of_day(results: Results, day: Day) -> Part:
         product = scene.mosaic(method).read(recipe.target.variable, window)
         sums.map.add(product, truth)
         sums.add_squares(product, truth)
-        _mark(scene, method, day, sums.marks, product, truth)
+        _mark(recipe, day, sums.marks, product, known)
         if measured is not None:
             sums.stations.add(product, measured)
     return part
 
 
-def _mark(
-    scene: Results, method: str, day: Day, marks: Marks, product: Field, truth: Field
-) -> None:
-    marks.day.add_day(product, truth, day.sea)
+def _known(scene: Results, day: Day, truth: Field) -> Known:
+    recipe = scene.recipe
+    currents = _currents(recipe, day.asked.equator, truth) if day.asked.velocity else None
+    made = made_coarse(recipe)
+    return Known(truth, currents, scene.coarse.read_first(recipe.layout.whole) if made else None)
+
+
+def _mark(recipe: Recipe, day: Day, marks: Marks, product: Field, known: Known) -> None:
+    marks.day.add_day(product, known.truth, day.sea)
     if day.asked.tails:
-        marks.tails.add(product, truth, day.ends)
-    if day.asked.velocity:
-        _compare_velocities(scene.recipe, day.asked.equator, marks.velocity, product, truth)
-    if made_coarse(scene.recipe):
-        marks.consistency.add(*_coarsened(scene, method))
+        marks.tails.add(product, known.truth, day.ends)
+    if known.currents is not None:
+        marks.velocity.add(_currents(recipe, day.asked.equator, product), known.currents)
+    if known.coarse is not None:
+        marks.consistency.add(_coarsened(recipe, product), known.coarse)
 
 
-def _compare_velocities(
-    recipe: Recipe, equator: float, sums: VelocitySums, product: Field, truth: Field
-) -> None:
-    place, factor = cells(recipe.layout.fine), units.factor(recipe.target.units, "m")[0]
-    fields = [np.asarray(each, np.float64) * factor for each in (product, truth)]
-    given, true = (geostrophic(each, place, equator=equator) for each in fields)
-    sums.add(given, true)
+def _currents(recipe: Recipe, equator: float, height: Field) -> tuple[Floats, Floats]:
+    """Components of the geostrophic velocity (m s-1)."""
+    factor = units.factor(recipe.target.units, "m")[0]
+    metres = np.asarray(height, np.float64) * factor
+    return geostrophic(metres, cells(recipe.layout.fine), equator=equator)
 
 
-def _coarsened(scene: Results, method: str) -> tuple[Field, Field]:
-    """The product of a method, degraded, and the coarse field."""
-    recipe, window = scene.recipe, scene.recipe.layout.whole
+def _coarsened(recipe: Recipe, product: Field) -> Field:
+    """A whole product, degraded; beyond the domain all is missing."""
     by, scale = recipe.coarse.degrade, recipe.grid.scale
-    around = window.pad(surroundings(by.op, scale))
-    fine = scene.mosaic(method).read(recipe.target.variable, around)
-    return degraded(fine, scale, by.op, by.args), scene.coarse.read_first(window)
+    around = np.pad(product, surroundings(by.op, scale) * scale, constant_values=np.nan)
+    return degraded(around, scale, by.op, by.args)

@@ -75,13 +75,18 @@ def measured(
 def _profiles(
     network: Network, spec: ModelSpec, half: int, samples: int, seed: int
 ) -> list[Tensor]:
-    """Sums of the absolute gradient by distance (0 to ``half``), for each input and sample."""
+    """Sums of the absolute gradient by distance (0 to ``half``), for each input and sample.
+
+    There are none of a network that gives the same whatever it is shown.
+    """
     profiles = []
     for sample in range(samples):
         generator = torch.Generator().manual_seed(seed * samples + sample)
         inputs = _noise(network, spec, 2 * half + 1, generator)
         with torch.enable_grad():
             output = network.inner(inputs, half - network.margin)
+            if not output.requires_grad:
+                return []
             direction = torch.randn(output.shape, generator=generator).to(output)
             found = torch.autograd.grad(
                 (output * direction).sum(), list(inputs.values()), allow_unused=True

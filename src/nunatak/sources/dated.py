@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def _dated(path: Path, named: re.Pattern[str] | None, time: str) -> dict[dt.date
             "a netCDF file with times, or the reader's time or dates",
         ) from error
     days = [dt.date(step.year, step.month, step.day) for step in steps]
-    if twice := [day for day in days if days.count(day) > 1]:
+    if twice := [day for day, count in Counter(days).items() if count > 1]:
         raise DataError(f"{path}: {twice[0]} is there twice", "one field a day", "average it first")
     return {day: Place(path, index) for index, day in enumerate(days)}
 

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import lfilter
 
 from nunatak.sources.noise import Floats
+from nunatak.sources.points import grid_points
 from nunatak.sources.relief import KM
 from nunatak.sources.sheet import DEGREE
 from nunatak.sources.waters import Field, Ocean, climate, time
@@ -143,16 +144,9 @@ def in_cells(values: Floats | Field, longitude: Floats, latitude: Floats, grid: 
 
     NaN where there is none; longitudes may be off by whole circles, and values may be NaN.
     """
-    (rows, cols), affine = grid.shape, grid.affine
-    row = np.floor((latitude - affine.f) / affine.e).astype(int)
-    col = np.floor(((longitude - affine.c) % 360) / affine.a).astype(int)
-    inside = (row >= 0) & (row < rows) & (col < cols) & ~np.isnan(values)
-    cell = (row * cols + col)[inside]
-    count = np.bincount(cell, minlength=rows * cols)
-    total = np.bincount(cell, values[inside], minlength=rows * cols)
-    means = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-    found: Field = means.reshape(rows, cols).astype(np.float32)
-    return found
+    left = grid.affine.c
+    places = {"x": left + (longitude - left) % 360, "y": latitude, "value": values}
+    return grid_points(pd.DataFrame(places), "value", grid, "mean")[0]
 
 
 def _noise(ocean: Ocean, when: date) -> Floats:

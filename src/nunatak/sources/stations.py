@@ -149,13 +149,14 @@ class StationAlbum:
     def digest(self, name: str, scene: Scene) -> str:
         """Digest of what was measured in a scene's box on its day, of every variable."""
         del name
-        return digest_json({v: _digest(self.seen(v, scene)) for v in sorted(self.source.variables)})
+        tables = {v: self.seen(v, scene, scene.geobox) for v in sorted(self.source.variables)}
+        return digest_json({variable: _digest(table) for variable, table in tables.items()})
 
-    def seen(self, variable: str, scene: Scene) -> pd.DataFrame:
-        """The measurements of a variable in a scene's box, on its day less the variable's lag."""
+    def seen(self, variable: str, scene: Scene, geobox: GeoBox) -> pd.DataFrame:
+        """The measurements of a variable in a grid, on a scene's day less the variable's lag."""
         given = self.stations(variable)
         day = np.datetime64(scene.date) - np.timedelta64(self.source.variables[variable].lag, "D")
-        return given.near(day, self.days).within(scene.geobox)
+        return given.near(day, self.days).within(geobox)
 
 
 def _digest(table: pd.DataFrame) -> list[Any]:
@@ -187,7 +188,5 @@ class StationSampler:
 
     def sample(self, variable: str, geobox: GeoBox) -> NDArray[np.float32]:
         """The mean of the measurements in each cell, in the file's units; NaN where is none."""
-        day = np.datetime64(self.scene.date)
-        lag = np.timedelta64(self.album.source.variables[variable].lag, "D")
-        near = self.album.stations(variable).near(day - lag, self.album.days)
-        return grid_points(near.within(geobox), "value", geobox, "mean")[0]
+        seen = self.album.seen(variable, self.scene, geobox)
+        return grid_points(seen, "value", geobox, "mean")[0]

@@ -164,5 +164,7 @@ class Climatology(Network):
 
     def forward(self, inputs: Batch) -> Tensor:
         """``(B, 1, h * scale, w * scale)``, in the target's units."""
-        usual = self.mean + 0 * repeat(inputs["prior"], self.spec.scale)
-        return inputs["normals"][:, :1] if "normals" in inputs else usual
+        if "normals" in inputs:
+            return inputs["normals"][:, :1]
+        h, w = (n * self.spec.scale for n in self.spec.window(inputs))
+        return self.mean.expand(len(inputs["prior"]), 1, h, w)
