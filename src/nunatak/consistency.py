@@ -175,9 +175,9 @@ def _untaught(recipe: Recipe) -> Iterator[str]:
             continue
         if alone and task not in STAGEWISE:
             yield (
-                f"{key} and the model {model!r}, whose stages are detached: expected a task that"
-                f" gives every stage a loss, {', '.join(sorted(STAGEWISE))}, or end_to_end: true in"
-                " the model"
+                f"{key} and the model {model!r}, parts of which learn by losses of their own alone:"
+                f" expected a task that gives every part a loss, {', '.join(sorted(STAGEWISE))}, or"
+                " a model without such parts (end_to_end: true, velocities: false)"
             )
 
 

@@ -100,8 +100,10 @@ def _primes(number: int) -> tuple[int, ...]:
     return () if least is None else (least, *_primes(number // least))
 
 
-def joined(scale: int, *, factors: Sequence[int] = (), **others: Any) -> bool:
-    """Whether stages of a ladder of factors are cut off from the losses of later ones: never.
+def joined(
+    scale: int, *, factors: Sequence[int] = (), velocities: bool = False, **others: Any
+) -> bool:
+    """Whether a cascade of factors has parts that need losses of their own: branches of velocity.
 
     Takes the scale and the arguments of the models `resac` and `resac_subpixel`.
 
@@ -112,7 +114,7 @@ def joined(scale: int, *, factors: Sequence[int] = (), **others: Any) -> bool:
     """
     del others
     climbed(scale, factors)
-    return False
+    return velocities
 
 
 def climbed(scale: int, given: Sequence[int] = ()) -> tuple[int, ...]:

@@ -225,8 +225,8 @@ MODELS = Registry(
         "sst_attention": "nunatak.learn.models.sst_attention:SstAttention",
     },
 )
-# Models of stages: what tells, from the scale and their arguments, whether these are detached from
-# each other; and the tasks that give every stage a loss of its own.
+# Models of stages: what tells, from the scale and their arguments, whether parts of them learn by
+# losses of their own alone; and the tasks that give every part a loss.
 STAGED = {
     "srcnn": "nunatak.ladder:detached",
     "resac": "nunatak.ladder:joined",
@@ -281,7 +281,7 @@ TASKS = Registry(
     "task",
     {
         "supervised": "nunatak.learn.tasks:Supervised",
-        "cascade": "nunatak.learn.tasks:Cascade",
+        "cascade": "nunatak.learn.cascade:Cascade",
         "adversarial": "nunatak.learn.tasks:Adversarial",
         "segmentation": "nunatak.learn.segmentation:Segmentation",
         "queried": "nunatak.learn.queried:Queried",

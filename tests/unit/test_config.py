@@ -203,8 +203,21 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
     (
         {"methods": {"steps": {"model": {"op": "srcnn"}, "train": TRAIN}}},
         "methods.steps.train.task",
-        "'supervised' and the model 'srcnn', whose stages are detached",
-        "cascade, or end_to_end: true",
+        "'supervised' and the model 'srcnn', parts of which learn by losses of their own",
+        r"cascade, or .*end_to_end: true",
+    ),
+    (
+        {
+            "methods": {
+                "flows": {
+                    "model": {"op": "resac", "args": {"velocities": True}},
+                    "train": TRAIN,
+                }
+            }
+        },
+        "methods.flows.train.task",
+        "'supervised' and the model 'resac', parts of which learn by losses of their own",
+        r"cascade, or .*velocities: false",
     ),
     (
         {"methods": {"flat": {"model": {"op": "residual"}, "train": STAGEWISE}}},

@@ -11,6 +11,7 @@ import torch
 from guided import cut, inputs_of, scaled, spec
 from lightning_fabric import Fabric
 
+from nunatak.learn.cascade import Cascade
 from nunatak.learn.checkpoint import reach
 from nunatak.learn.dataset import Chunks, Minibatch, Tiles
 from nunatak.learn.inputs import Arrays
@@ -18,7 +19,7 @@ from nunatak.learn.models.interpolate import Interpolate
 from nunatak.learn.models.liif import Liif
 from nunatak.learn.predict import run
 from nunatak.learn.spec import Network
-from nunatak.learn.tasks import Cascade, Setup, Supervised
+from nunatak.learn.tasks import Setup, Supervised
 from nunatak.method import Loss
 from nunatak.ops.split import TRAIN
 

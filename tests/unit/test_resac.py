@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from guided import count, cut, inputs_of, noise, scaled, spec, stirred
 from lightning_fabric import Fabric
+from odc.geo.geobox import GeoBox
 from torch import Tensor, nn
 
 from nunatak.errors import ConfigError
 from nunatak.ladder import climbed, factors, joined
+from nunatak.learn.cascade import Cascade, balanced_flow
 from nunatak.learn.dataset import Minibatch
 from nunatak.learn.models.interpolate import upsample
 from nunatak.learn.models.resac import Climber, Resac, stack
 from nunatak.learn.models.resac_subpixel import ResacSubpixel
 from nunatak.learn.receptive import measured
 from nunatak.learn.spec import ModelSpec, area_mean, repeat
-from nunatak.learn.tasks import Cascade, Setup
+from nunatak.learn.tasks import Setup, Supervised, central
 from nunatak.method import Loss
+from nunatak.metrics.ocean import GRAVITY, ROTATION, cells, geostrophic
 
 KINDS = pytest.mark.parametrize(
     ("kind", "args"),
@@ -150,13 +154,22 @@ def test_velocities_come_from_the_fine_field_and_their_branches_learn() -> None:
     network = made(velocities=True)
     assert isinstance(network, Resac)
     inputs = inputs_of(network.spec, 5, 6)
-    found = network.currents(inputs)
+    found = network.currents(inputs, network(inputs))
     assert found.shape == (1, 2, 45, 54)
     assert not torch.equal(found[:, 0], found[:, 1])
     found.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in network.parameters())
+    without = made()
+    assert isinstance(without, Resac)
     with pytest.raises(AttributeError, match="velocities"):
-        made().currents(inputs)  # type: ignore[operator]
+        without.currents(inputs, inputs["prior"])
+
+
+def test_whether_velocities_need_a_loss_is_told_without_the_network() -> None:
+    assert joined(9, velocities=True)
+    assert Resac(spec(9), velocities=True).greedy
+    assert not joined(9)
+    assert not Resac(spec(9)).greedy
 
 
 def test_an_even_kernel_reaches_one_cell_further_below_and_right() -> None:
@@ -211,3 +224,56 @@ def test_the_cascade_task_gives_every_level_a_loss_and_it_falls(
     assert list(found[0]) == ["loss", "l1", "stage_1", "stage_2"]
     assert found[0]["loss"] == pytest.approx(found[0]["stage_1"] + found[0]["stage_2"], rel=1e-5)
     assert found[-1]["loss"] < 0.9 * found[0]["loss"]
+
+
+def test_the_cascade_task_teaches_velocities_by_the_slopes_of_the_truth() -> None:
+    network = made(velocities=True)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    setup = Setup(fabric, network, (Loss(op="l1"),), 1e-3, None, 27, 2)
+    task, batch = Cascade(setup, velocity_weight=0.5), batch_of(network.spec)
+    assert isinstance(network, Resac)
+    with torch.no_grad():
+        flow = central(network.currents(batch.inputs, network(batch.inputs)), 27)
+    truth, known = balanced_flow(batch.target, batch.mask)
+    error = (flow - truth * 9 / 0.1)[known].double()
+    before = {name: p.detach().clone() for name, p in network.flow.named_parameters()}
+    found = [task.step(batch) for _ in range(12)]
+    assert list(found[0]) == ["loss", "l1", "stage_1", "stage_2", "velocity"]
+    assert found[0]["velocity"] == pytest.approx(float(error.cosh().log().mean()), rel=1e-4)
+    stages = found[0]["stage_1"] + found[0]["stage_2"]
+    assert found[0]["loss"] == pytest.approx(stages + 0.5 * found[0]["velocity"], rel=1e-5)
+    assert found[-1]["velocity"] < 0.9 * found[0]["velocity"]
+    assert all(not torch.equal(p, before[n]) for n, p in network.flow.named_parameters())
+
+
+def test_velocities_and_a_loss_of_the_height_alone_are_refused() -> None:
+    fabric = Fabric(accelerator="cpu", devices=1)
+    with pytest.raises(ConfigError, match=r"(?s)losses of their own.*cascade.*velocities: false"):
+        Supervised(Setup(fabric, made(velocities=True), (Loss(op="l1"),), 1e-3, None, 27, 2))
+
+
+def test_the_flow_that_is_learnt_is_the_geostrophic_velocity() -> None:
+    grid = GeoBox.from_bbox((20, 40, 20.4, 40.3), "EPSG:4326", resolution=0.01)
+    height = noise(1, 1, *grid.shape)
+    flow, known = balanced_flow(height, torch.ones_like(height, dtype=torch.bool))
+    place = cells(grid)
+    expected = geostrophic(height[0, 0].double().numpy(), place)
+    inner = (slice(1, -1), slice(1, -1))
+    assert known[0, 0][inner].all()
+    assert known.sum() == 2 * 28 * 38
+    turning = GRAVITY / (2 * ROTATION * np.sin(np.radians(place.latitude)))
+    for part, length, wanted in zip(
+        flow[0].numpy(), (place.height, place.width), expected, strict=True
+    ):
+        np.testing.assert_allclose((turning * part / length)[inner], wanted[inner], rtol=1e-4)
+
+
+def test_a_flow_is_known_where_all_four_neighbours_are() -> None:
+    mask = torch.ones(1, 1, 5, 5, dtype=torch.bool)
+    mask[0, 0, 1, 2] = False
+    _, known = balanced_flow(torch.zeros(1, 1, 5, 5), mask)
+    expected = torch.zeros(5, 5, dtype=torch.bool)
+    expected[2, 1] = expected[2, 3] = expected[3, 1:4] = True
+    expected[1, 2] = True
+    assert torch.equal(known[0, 0], expected)
+    assert torch.equal(known[0, 1], expected)

@@ -16,12 +16,13 @@ from torch import nn
 
 from nunatak.errors import ConfigError
 from nunatak.ladder import detached, rungs
+from nunatak.learn.cascade import Cascade, averaged
 from nunatak.learn.dataset import Chunks, Minibatch, Tiles
 from nunatak.learn.models.interpolate import upsample
 from nunatak.learn.models.srcnn import Srcnn
 from nunatak.learn.receptive import measured
 from nunatak.learn.spec import Batch, InputSpec, ModelSpec, area_mean, block_mean
-from nunatak.learn.tasks import Cascade, Setup, Supervised, averaged
+from nunatak.learn.tasks import Setup, Supervised
 from nunatak.method import Loss
 from nunatak.ops.split import TRAIN
 
@@ -251,7 +252,7 @@ def test_pieces_change_nothing() -> None:
 
 
 def test_detached_stages_and_a_loss_of_the_last_alone_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"detached(.|\n)*cascade"):
+    with pytest.raises(ConfigError, match=r"losses of their own(.|\n)*cascade"):
         task_of(network(4), Supervised)
     task_of(network(4, end_to_end=True), Supervised)
     task_of(network(2), Supervised)

@@ -17,7 +17,7 @@ from nunatak.errors import ConfigError
 from nunatak.learn.dataset import Minibatch
 from nunatak.learn.losses import adversarial_critic, adversarial_generator
 from nunatak.learn.parallel import Pieces, share_norms, whole
-from nunatak.learn.spec import Batch, Network, area_mean
+from nunatak.learn.spec import Network
 from nunatak.method import Loss
 from nunatak.ops.normalise import Transform
 
@@ -91,9 +91,11 @@ class Supervised:
     def __init__(self, setup: Setup) -> None:
         if setup.network.greedy and not self.staged:
             raise ConfigError(
-                f"a network whose stages are detached, and the task {type(self).__name__.lower()}",
-                "a task that gives every stage a loss",
-                "use the task cascade, or end_to_end: true in the model",
+                "a network with parts that learn by losses of their own alone, and the task"
+                f" {type(self).__name__.lower()}",
+                "a task that gives every part a loss",
+                "use the task cascade, or leave such parts out of the model (end_to_end: true,"
+                " velocities: false)",
             )
         self.setup = setup
         self.modules: dict[str, nn.Module] = {}
@@ -223,94 +225,6 @@ class Supervised:
             module.load_state_dict(weights[name])
             self.optimisers[name].load_state_dict(states[name])
         self.setup.fabric.strategy.precision.load_state_dict(states["precision"])
-
-
-class Cascade(Supervised):
-    """Every stage of a network minimises the weighted losses against the truth on its own grid.
-
-    The network gives ``rungs``, the cells of each stage along a coarse cell, and ``climb``, the
-    fields of all stages; the truth is averaged over the cells of each. The sum of all stages is
-    minimised. Where stages are detached from each other, each learns for itself, as if they were
-    trained one after the other on the same samples.
-
-    Raises
-    ------
-    ConfigError
-        If the network has no stages.
-    """
-
-    staged = True
-
-    def __init__(self, setup: Setup) -> None:
-        if not hasattr(setup.network, "climb"):
-            raise ConfigError(
-                f"the task cascade for a {type(setup.network).__name__.lower()}",
-                "a network of stages, like srcnn",
-                "use the task supervised",
-            )
-        super().__init__(setup)
-
-    def _trained(self, network: Network) -> nn.Module:
-        return _Climbing(network)
-
-    def step(self, batch: Minibatch) -> dict[str, float]:
-        """Train all stages on one batch, or this process's part of it.
-
-        Returns
-        -------
-        dict
-            Of the whole batch: ``loss``, the sum; each term of the last stage, unweighted; and of
-            each stage ``stage_1``, ..., its weighted sum.
-        """
-        with self.setup.fabric.autocast():
-            packed = self.forwards["network"](batch.inputs)
-        total, found = packed.new_zeros(()), {}
-        network = cast(Any, self.setup.network)
-        fields = _unpacked(packed, network.rungs, batch.inputs["prior"].shape[-2:])
-        for number, (field, rung) in enumerate(zip(fields, network.rungs, strict=True), 1):
-            own = averaged(batch, rung)
-            loss, terms = self.objective(central(field, own.target.shape[-1]), own)
-            total, found[f"stage_{number}"] = total + loss, loss
-        self._descend("network", total)
-        return plain({"loss": total, **terms, **found})
-
-
-class _Climbing(nn.Module):
-    """The fields of all stages of a network, flattened and side by side: one output a sample."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Batch) -> Tensor:
-        """``(B, cells of all stages)``."""
-        fields: list[Tensor] = cast(Any, self.network).climb(inputs)
-        return torch.cat([field.flatten(1) for field in fields], dim=1)
-
-
-def _unpacked(packed: Tensor, rungs: Sequence[int], shape: Sequence[int]) -> list[Tensor]:
-    """Undo `_Climbing`, of a window of ``shape`` coarse cells."""
-    h, w = shape
-    parts = torch.split(packed, [h * w * rung**2 for rung in rungs], dim=1)
-    return [p.reshape(-1, 1, h * r, w * r) for p, r in zip(parts, rungs, strict=True)]
-
-
-def averaged(batch: Minibatch, rung: int) -> Minibatch:
-    """A batch whose truth is averaged over the cells of a stage; the mask is their valid share.
-
-    Parameters
-    ----------
-    batch
-        With a target on the fine grid.
-    rung
-        Cells of the stage along a coarse cell.
-    """
-    if rung == batch.scale:
-        return batch
-    share = area_mean(batch.mask.to(batch.target), batch.scale, rung)
-    total = area_mean(batch.target * batch.mask, batch.scale, rung)
-    target = total / torch.where(share > 0, share, 1.0)
-    return replace(batch, target=target, mask=share, scale=rung)
 
 
 def central(field: Tensor, side: int) -> Tensor:

@@ -107,7 +107,7 @@ class Resac(Climber):
         as the original.
     velocities
         Add the branches of the original for the two components of velocity, which `currents`
-        gives. No task of this package teaches them yet.
+        gives. They serve training alone, and need the task cascade.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class Resac(Climber):
         velocities: bool = False,
     ) -> None:
         super().__init__(spec, factors)
-        self.residual = residual
+        self.residual, self.greedy = residual, velocities
         channels = 1 + self.guides
         shapes = [_COARSEST] + [_FINER] * (len(self.rungs) - 1)
         self.levels = nn.ModuleList(stack(channels, *shape) for shape in shapes)
@@ -152,8 +152,11 @@ class Resac(Climber):
             return wide.float() + self.detail * given
         return self.physical(given)
 
-    def currents(self, inputs: Batch) -> Tensor:
-        """Components of velocity, ``(B, 2, h * scale, w * scale)``, in units of their own.
+    def currents(self, inputs: Batch, fine: Tensor) -> Tensor:
+        """Eastward and northward flow, ``(B, 2, h * scale, w * scale)``, of the fine field.
+
+        In standard deviations of the detail per coarse cell; see
+        `nunatak.learn.cascade.balanced_flow`.
 
         Raises
         ------
@@ -163,6 +166,6 @@ class Resac(Climber):
         if not self.flow:
             raise AttributeError("resac has no branches for currents: build it with velocities")
         trunk, *branches = self.flow
-        fine, guide = self(inputs), self.guide(inputs, self.spec.scale)
+        guide = self.guide(inputs, self.spec.scale)
         shared = trunk(torch.cat([self.normal(fine), *guide], dim=1))
         return torch.cat([branch(shared) for branch in branches], dim=1).float()
