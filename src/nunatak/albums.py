@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from nunatak import config as plain
 from nunatak.config import Config
 from nunatak.errors import ConfigError
+from nunatak.ops.split import NONE
 from nunatak.recipe import Recipe
-from nunatak.registry import ALBUMS, READERS
+from nunatak.registry import ALBUMS, READERS, SCENE_READERS, SPLITS
 from nunatak.scene import Scene, Scenes
 from nunatak.sources.catalogue import local_paths
 from nunatak.sources.raster import Album
@@ -44,6 +45,8 @@ def load(config: Mapping[str, Any], folder: Path) -> tuple[Config, dict[str, Rec
 def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
     """A recipe that knows its scenes, if it is one of scenes.
 
+    A scene that is in no split, as a day of the gap between two, is left out unless it is mapped.
+
     Raises
     ------
     ConfigError
@@ -65,7 +68,18 @@ def with_scenes(recipe: Recipe, results: Path, data: Path) -> Recipe:
         scenes = Scenes.model_validate({**recipe.scenes.model_dump(), "found": found})
     except ValidationError as error:
         raise explain(error, f"{recipe.name}: scenes", Scenes) from error
+    kept = {name: s for name, s in found.items() if scenes.maps(name) or _learnt(recipe, s)}
+    scenes = scenes.model_copy(update={"found": kept})
     return recipe.model_copy(update={"scenes": scenes})
+
+
+def _learnt(recipe: Recipe, scene: Scene) -> bool:
+    """Whether a scene may be in a split; of those that splits cut into parts, some part is."""
+    by = recipe.split.by
+    if by.op not in SCENE_READERS:
+        return True
+    labels = SPLITS.call(by.op, by.args, scene.geobox.zoom_to((1, 1)), scene)
+    return bool((labels != NONE).any())
 
 
 def _joined(recipe: Recipe, results: Path, data: Path) -> dict[str, Scene]:

@@ -109,6 +109,22 @@ def test_days_from_and_to_a_date_are_mapped(tmp_path: Path) -> None:
     ]
 
 
+def test_days_of_no_split_are_left_out_unless_they_are_mapped(tmp_path: Path) -> None:
+    data = sea.sea(tmp_path)
+    split = {"by": {"op": "days", "args": PERIODS}}
+    everything = sea.recipe(data, split=split)
+    unused = {p for p in everything.places if label(date_of(p)) == NONE}
+    day, *others = sorted(unused)
+    assert others
+    mapped = {"since": str(date_of(day)), "until": str(date_of(day))}
+    found = sea.recipe(data, split=split, scenes=mapped)
+    assert set(found.places) == {*everything.places} - {*others}
+
+
+def date_of(place: str) -> dt.date:
+    return dt.date.fromisoformat(place.rsplit("_", 1)[1])
+
+
 def test_a_scan_follows_from_the_scenes_that_there_are(tmp_path: Path) -> None:
     """A day that one source adds is a scene of the others too."""
     data = sea.sea(tmp_path, count=12)
