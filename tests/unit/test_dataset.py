@@ -129,13 +129,22 @@ class TestTurned:
 
 
 class TestComponents:
-    def test_pairs_are_known_by_standard_name_in_any_order(self) -> None:
-        names = ["land_ice_surface_y_velocity", "air_temperature", "land_ice_surface_x_velocity"]
+    @pytest.mark.parametrize(
+        ("x", "y"),
+        [
+            ("land_ice_surface_x_velocity", "land_ice_surface_y_velocity"),
+            ("eastward_sea_water_velocity", "northward_sea_water_velocity"),
+            ("x_wind", "y_wind"),
+        ],
+    )
+    def test_pairs_are_known_by_standard_name_in_any_order(self, x: str, y: str) -> None:
+        names = [y, "air_temperature", x, "wind_speed"]
         assert components([Variable(f"v{i}", "1", n) for i, n in enumerate(names)]) == [(2, 0)]
 
-    def test_a_lone_component_is_refused(self) -> None:
+    @pytest.mark.parametrize("name", ["sea_water_x_velocity", "northward_wind"])
+    def test_a_lone_component_is_refused(self, name: str) -> None:
         with pytest.raises(ConfigError, match="one component of a vector"):
-            components([Variable("vx", "m yr-1", "sea_water_x_velocity")])
+            components([Variable("vx", "m s-1", name)])
 
 
 class TestChunks:

@@ -37,7 +37,8 @@ from nunatak.products import Results
 from nunatak.store import Product, Variable
 
 SYMMETRIES = 8
-_X, _Y = "x_velocity", "y_velocity"
+# What tells the components of a vector in CF standard names.
+_PAIRS = (("x_velocity", "y_velocity"), ("x_wind", "y_wind"), ("eastward", "northward"))
 _Key = tuple[Path, str, int, int]
 
 
@@ -118,7 +119,8 @@ class Chunks:
 def components(variables: Sequence[Variable]) -> list[tuple[int, int]]:
     """Find the vectors among variables: positions of their x and y components.
 
-    Components are known by their CF standard names, ``..._x_velocity`` and ``..._y_velocity``.
+    Components are known by their CF standard names: ``..._x_velocity`` and ``..._y_velocity``,
+    ``x_wind`` and ``y_wind``, ``eastward_...`` and ``northward_...``.
 
     Raises
     ------
@@ -128,16 +130,18 @@ def components(variables: Sequence[Variable]) -> list[tuple[int, int]]:
     names = [v.standard_name for v in variables]
     found = []
     for position, name in enumerate(names):
-        partner = name.replace(_X, _Y) if _X in name else name.replace(_Y, _X)
-        if partner == name:
+        pair = next((pair for pair in _PAIRS if any(part in name for part in pair)), None)
+        if pair is None:
             continue
+        x, y = pair
+        partner = name.replace(x, y) if x in name else name.replace(y, x)
         if partner not in names:
             raise ConfigError(
                 f"variable {variables[position].name!r} ({name}) is one component of a vector",
                 f"a variable of standard name {partner} in the same role",
                 "add it to the role's variables, or set augment: false in the method's train",
             )
-        if _X in name:
+        if x in name:
             found.append((position, names.index(partner)))
     return found
 
