@@ -123,13 +123,19 @@ def side(recipe: Recipe) -> int:
 
 
 def squares(truth: Field, size: int) -> Iterator[tuple[slice, slice]]:
-    """Squares that overlap by half and in which nothing is missing."""
-    step = max(1, size // 2)
-    for top in range(0, truth.shape[0] - size + 1, step):
-        for left in range(0, truth.shape[1] - size + 1, step):
+    """Squares in which nothing is missing: they overlap by half, and reach all edges."""
+    rows, cols = (_starts(length, size) for length in truth.shape)
+    for top in rows:
+        for left in cols:
             at = slice(top, top + size), slice(left, left + size)
             if not np.isnan(truth[at]).any():
                 yield at
+
+
+def _starts(length: int, size: int) -> list[int]:
+    """Where squares begin along a side; the last two overlap by more where halves do not fit."""
+    last = length - size
+    return sorted({*range(0, last + 1, max(1, size // 2)), last})
 
 
 @dataclass

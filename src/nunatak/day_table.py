@@ -55,10 +55,12 @@ def table(
     -------
     DataFrame
         ``method``, ``where``; ``skill``, 1 - mrmse / that of the first product at the same place;
-        the figures of `nunatak.metrics.days.DaySums`; the effective resolutions (km); what was
-        asked for. NaN where nothing could be counted.
+        the figures of `nunatak.metrics.days.DaySums`; the number of squares that have a spectrum,
+        and the effective resolutions (km); what was asked for. NaN where nothing could be counted.
     """
     places = {r.name: {method: sums.marks for method, sums in r.by.items()} for r in regions}
+    patches = {r.name: next(iter(r.by.values())).spectrum.patches for r in regions}
+    patches[EVERYWHERE] = sum(patches.values())
     total = {method: Marks() for method in recipe.products}
     for marks in places.values():
         for method, sums in marks.items():
@@ -70,7 +72,8 @@ def table(
             figures = sums.day.summary()
             row = {"method": method, "where": where, "skill": skill(figures["mrmse"], first)}
             reach = _reach(spectra[where][method])
-            rows.append({**row, **figures, **reach, **_asked(recipe, sums, asked)})
+            count = {"squares": patches[where]}
+            rows.append({**row, **figures, **count, **reach, **_asked(recipe, sums, asked)})
     return pd.DataFrame(rows)
 
 

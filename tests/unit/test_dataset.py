@@ -141,6 +141,14 @@ class TestComponents:
         names = [y, "air_temperature", x, "wind_speed"]
         assert components([Variable(f"v{i}", "1", n) for i, n in enumerate(names)]) == [(2, 0)]
 
+    def test_components_of_several_days_pair_day_by_day(self) -> None:
+        u, v = "eastward_wind", "northward_wind"
+        names = [u, v, v, u]
+        given = [Variable(f"v{i}", "m s-1", n) for i, n in enumerate(names)]
+        assert components(given) == [(0, 1), (3, 2)]
+        with pytest.raises(ConfigError, match="'v2'"):
+            components(given[:3])
+
     @pytest.mark.parametrize("name", ["sea_water_x_velocity", "northward_wind"])
     def test_a_lone_component_is_refused(self, name: str) -> None:
         with pytest.raises(ConfigError, match="one component of a vector"):

@@ -16,6 +16,7 @@ from tests import days, scenes
 from nunatak import dag, day_gallery
 from nunatak.crew import ALONE, Crew
 from nunatak.day_scores import judge_days
+from nunatak.day_sums import squares
 from nunatak.day_table import EVERYWHERE, STATIONS, TRUTH
 from nunatak.errors import ConfigError, DataError
 from nunatak.metrics.ocean import geostrophic
@@ -180,6 +181,9 @@ def test_the_figures_are_drawn_and_the_page_shows_the_table(judged: Judged) -> N
         *("method", "where", "skill", "days", "n", "missing", "land_values", "mrmse"),
     ]
     assert frame[frame["where"] == "north"]["effective_resolution_km"].notna().any()
+    counts = frame.groupby("where")["squares"].unique().drop([STATIONS], errors="ignore")
+    assert counts[EVERYWHERE] == counts["north"] + counts["south"]
+    assert counts["north"] > 0
 
 
 @pytest.fixture
@@ -266,6 +270,19 @@ def test_a_gap_of_one_day_is_no_land(tmp_path: Path) -> None:
     found = row(judge(tmp_path, results)[0], "bicubic")
     assert (found["land_values"], found["missing"]) == (0, 0)
     assert found["n"] == 2 * days.ROWS * (days.COLS - 5) - 2
+
+
+@pytest.mark.parametrize(("shape", "number"), [((8, 8), 1), ((12, 8), 2), ((9, 21), 10)])
+def test_squares_overlap_and_reach_all_edges(shape: tuple[int, int], number: int) -> None:
+    field, seen = np.zeros(shape, np.float32), np.zeros(shape, int)
+    found = list(squares(field, 8))
+    for at in found:
+        assert field[at].shape == (8, 8)
+        seen[at] += 1
+    assert seen.all()
+    assert len(found) == number
+    field[-1, 0] = np.nan
+    assert len(list(squares(field, 8))) == number - 1
 
 
 def test_a_sea_full_of_islands_has_no_spectra_and_says_so(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def components(variables: Sequence[Variable]) -> list[tuple[int, int]]:
     Components are known by their CF standard names: ``..._x_velocity`` and ``..._y_velocity``,
     ``x_wind`` and ``y_wind``, ``eastward_...`` and ``northward_...``.
 
+    Of several of one name, as those of several days, the first belong together, and so on.
+
     Raises
     ------
     ConfigError
@@ -135,14 +137,16 @@ def components(variables: Sequence[Variable]) -> list[tuple[int, int]]:
             continue
         x, y = pair
         partner = name.replace(x, y) if x in name else name.replace(y, x)
-        if partner not in names:
+        places = [place for place, other in enumerate(names) if other == partner]
+        number = names[:position].count(name)
+        if number >= len(places):
             raise ConfigError(
                 f"variable {variables[position].name!r} ({name}) is one component of a vector",
-                f"a variable of standard name {partner} in the same role",
+                f"a variable of standard name {partner} for each in the same role",
                 "add it to the role's variables, or set augment: false in the method's train",
             )
         if x in name:
-            found.append((position, names.index(partner)))
+            found.append((position, places[number]))
     return found
 
 
