@@ -213,6 +213,11 @@ def test_a_region_between_cells_is_refused(folder: Path) -> None:
         album(folder, regions={"box": [0, 0, 15, 20]}).scenes()
 
 
+def test_sides_of_a_region_may_be_rounded(folder: Path) -> None:
+    found = album(folder, regions={"box": [0, 0, 20.004, 20]}).scenes()
+    assert {scene.shape for scene in found.values()} == {(2, 2)}
+
+
 def test_one_day_twice_is_refused(folder: Path) -> None:
     write(folder / "again.nc", [4])
     with pytest.raises(DataError, match="both hold 2020-01-03"):

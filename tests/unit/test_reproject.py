@@ -69,6 +69,24 @@ def test_every_variable_has_its_own_resampling() -> None:
     assert all(values.dtype == np.float32 for values in found.values())
 
 
+@pytest.mark.parametrize(("across", "down"), [(0.5, 0), (0, -0.5), (3.25, 2)])
+def test_the_nearest_cell_is_refused_where_it_would_move_the_field(
+    across: float, down: float
+) -> None:
+    declared = source(a={"units": "1"})
+    to = BOX[4:10, 5:15].translate_pix(across, down)
+    with pytest.raises(DataError, match=r"(?s)of a cell.*an edge at -5000 and one at 9000.*average"):
+        onto(raster(0, "a"), declared, role("a", resampling="nearest"), None, to)
+    assert onto(raster(0, "a"), declared, role("a", resampling="average"), None, to)
+
+
+@pytest.mark.parametrize("to", [BOX[4:10, 5:15].translate_pix(0.05, 0), BOX.zoom_out(1.7)])
+def test_the_nearest_cell_is_taken_of_grids_that_are_alike_or_not_at_all(to: GeoBox) -> None:
+    given = raster(0, "a")
+    found = onto(given, source(a={"units": "1"}), role("a", resampling="nearest"), None, to)
+    assert_array_equal(found["a"], warp(given, "a", to, "nearest"))
+
+
 @given(
     pair=st.sampled_from(
         [

@@ -16,7 +16,7 @@ from nunatak.ops.resample import REACH, Positions
 from nunatak.sources.raster import at, crs_of, geographic, same_crs
 
 _LATTICE = 64
-_ALIGNED = 1e-3
+ALIGNED = 1e-3
 _DEGREE = 111_195.0
 
 
@@ -33,7 +33,7 @@ def coincident(box: GeoBox, to: GeoBox) -> Window | None:
     left, top = round(move.c), round(move.f)
     corners = np.array([[0, cols, 0, cols], [0, 0, rows, rows]])
     off = np.subtract(at(move, *corners), corners + np.array([[left], [top]]))
-    return Window(top, top + rows, left, left + cols) if np.abs(off).max() <= _ALIGNED else None
+    return Window(top, top + rows, left, left + cols) if np.abs(off).max() <= ALIGNED else None
 
 
 def parallel(box: GeoBox, to: GeoBox) -> bool:
@@ -41,7 +41,19 @@ def parallel(box: GeoBox, to: GeoBox) -> bool:
     move = ~box.affine * to.affine
     rows, cols = to.shape
     turned_by = max(abs(move.b) * rows, abs(move.d) * cols)
-    return same_crs(box.crs, to.crs) and turned_by < _ALIGNED and min(move.a, move.e) > 0
+    return same_crs(box.crs, to.crs) and turned_by < ALIGNED and min(move.a, move.e) > 0
+
+
+def shift(box: GeoBox, to: GeoBox) -> tuple[float, float]:
+    """How far cells of ``to`` lie from those of a grid of as large cells, in parts of a cell.
+
+    Across and down, at most a half; none where cells are of another size or turned.
+    """
+    move = ~box.affine * to.affine
+    alike = max(abs(move.a - 1), abs(move.e - 1)) * max(to.shape) <= ALIGNED
+    if not (alike and parallel(box, to)):
+        return 0.0, 0.0
+    return abs(move.c - round(move.c)), abs(move.f - round(move.f))
 
 
 def needed(box: GeoBox, to: GeoBox, resampling: str) -> Window:

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from nunatak.content import digest_array
 from nunatak.errors import ConfigError, DataError, SourceError
 from nunatak.grid import Window
-from nunatak.ops.footprint import coincident, turned
+from nunatak.ops.footprint import ALIGNED, coincident, turned
 from nunatak.ops.warp import surrounding, warp
 from nunatak.provenance import digest_json
 from nunatak.scene import Scene
@@ -179,11 +179,11 @@ class DayAlbum:
 def _cells(name: str, box: Bounds, cell: tuple[float, float]) -> tuple[int, int]:
     (left, bottom, right, top), (width, height) = box, cell
     rows, cols = (top - bottom) / height, (right - left) / width
-    if abs(rows - round(rows)) > 1e-6 or abs(cols - round(cols)) > 1e-6:
+    if abs(rows - round(rows)) > ALIGNED or abs(cols - round(cols)) > ALIGNED:
         raise ConfigError(
-            f"days: region {name!r} is {rows:g} x {cols:g} cells of {width:g} x {height:g}",
+            f"days: region {name!r} is {rows:.10g} x {cols:.10g} cells of {width:g} x {height:g}",
             "a whole number of cells",
-            "move its sides to multiples of the resolution",
+            "move its sides to edges of cells",
         )
     return round(rows), round(cols)
 

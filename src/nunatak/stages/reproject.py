@@ -13,7 +13,7 @@ from nunatak import units
 from nunatak.content import Manifest
 from nunatak.errors import DataError
 from nunatak.grid import Block
-from nunatak.ops.footprint import meets
+from nunatak.ops.footprint import meets, shift, turned
 from nunatak.ops.warp import warp
 from nunatak.products import Results
 from nunatak.sections import Role
@@ -23,6 +23,8 @@ from nunatak.sources.raster import Raster
 
 Field = NDArray[np.float32]
 
+# Cells that lie further off their source's than this part of a cell are not copies of them.
+_COPY, _NEAR = "nearest", 0.1
 _ELLIPSOID = "ellipsoid"
 _GEOID = "geoid"
 
@@ -66,8 +68,8 @@ def onto(
     Raises
     ------
     DataError
-        If the role names a variable that the source does not declare, or a vertical datum cannot
-        be converted.
+        If the role names a variable that the source does not declare, a vertical datum cannot be
+        converted, or the nearest cell is asked for where all of them lie half-way.
     """
     fields: dict[str, Field] = {}
     for name in role.variables:
@@ -75,7 +77,10 @@ def onto(
         if variable is None:
             declared = ", ".join(source.variables)
             raise DataError(f"{role.source} declares no variable {name!r}", f"one of {declared}")
-        field = _converted(warp(raster, name, to, _resampling(role, name)), variable)
+        resampling = _resampling(role, name)
+        if resampling == _COPY and raster.geobox is not None:
+            _unmoved(turned(raster.geobox, to), role, to)
+        field = _converted(warp(raster, name, to, resampling), variable)
         if variable.standard_name in get_args(Elevation):
             field = field + _shift(source, role, target_datum, geoid, to, variable)
         fields[name] = field
@@ -133,6 +138,19 @@ def covers(raster: Raster, domain: GeoBox) -> None:
             f"the source covers nothing of the domain: it is {_extent(raster.geobox)}",
             f"a source that meets {_extent(domain)}",
             "check the bounds of the grid and the crs of the source's entry",
+        )
+
+
+def _unmoved(box: GeoBox, role: Role, to: GeoBox) -> None:
+    """Refuse to move a field by taking the nearest of cells that are as large, but shifted."""
+    across, down = shift(box, to)
+    if max(across, down) > _NEAR:
+        left, top = box.affine.c, box.affine.f
+        raise DataError(
+            f"{role.source}: its cells are as large as the grid's, and lie {across:.2g} of a cell"
+            f" across and {down:.2g} down from them: the nearest ones would move the field",
+            f"a grid with an edge at {left:g} and one at {top:g}, or whole cells from there",
+            "move the bounds, or the reader's region; or take resampling: average, which blurs",
         )
 
 
