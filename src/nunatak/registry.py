@@ -206,6 +206,8 @@ JUDGES = Registry(
         "days": "nunatak.day_scores:judge_days",
     },
 )
+# Judges that hold whole scenes of every group of them, and a map of errors for each product.
+HOLDING = {"days"}
 MODELS = Registry(
     "model",
     {

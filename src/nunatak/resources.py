@@ -6,11 +6,14 @@ from math import ceil, prod
 from typing import NamedTuple
 
 from nunatak.recipe import Recipe
+from nunatak.registry import HOLDING
 
 # Two Snakemakes, of the submission and of the job, stand beside what a job computes.
 SNAKEMAKE = 400
 _SPARE = 1.25
 _MILLION = 1e6
+# Megabytes for a million cells of a scene that is judged as a whole, and of each product's errors.
+_SCENE, _ERRORS = 100, 40
 
 
 class Need(NamedTuple):
@@ -115,7 +118,18 @@ def memory(stage: str, recipe: Recipe | None, attempt: int = 1, processes: int =
         That share a map; where there are several, one more tells them what to do.
     """
     shared = processes + 1 if processes > 1 and stage in SHARED else 1
-    return ceil(SNAKEMAKE + _SPARE * shared * MEMORY[stage].of(recipe)) * attempt
+    need = MEMORY[stage].of(recipe) + (_held(recipe) if stage == "evaluate" and recipe else 0)
+    return ceil(SNAKEMAKE + _SPARE * shared * need) * attempt
+
+
+def _held(recipe: Recipe) -> float:
+    """Megabytes of what a judge holds at a time, if it holds whole scenes."""
+    if recipe.evaluate.judge.op not in HOLDING:
+        return 0
+    parts = [recipe.of(place) for place in recipe.places]
+    groups = {part.acquisition.group: prod(part.layout.fine.shape) for part in parts}
+    each = _SCENE + _ERRORS * len(recipe.products)
+    return each * sum(groups.values()) / _MILLION
 
 
 def minutes(stage: str, recipe: Recipe | None, attempt: int = 1) -> int:

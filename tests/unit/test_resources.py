@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests import days
 from tests.small import recipe
 
+from nunatak.recipe import Recipe
 from nunatak.resources import MEMORY, SNAKEMAKE, TIME, cores, memory, minutes
 from nunatak.tracking.steps import STAGES
 
@@ -46,6 +48,27 @@ def test_processes_share_a_map_of_many_blocks_and_each_takes_its_memory() -> Non
     alone = memory("evaluate", many) - SNAKEMAKE
     assert memory("evaluate", many, processes=3) - SNAKEMAKE == pytest.approx(4 * alone, abs=4)
     assert memory("train", many, processes=8) == memory("train", many)
+
+
+def test_judging_days_asks_for_whole_regions_and_every_product() -> None:
+    few, many = (days.recipe(days.found(*groups)) for groups in (("north",), ("north", "centre")))
+    cells = days.ROWS * days.COLS / 1e6
+    one = few.model_copy(update={"products": few.products[:1]})
+    assert memory("evaluate", many) > memory("evaluate", few)
+    large = [_large(given) for given in (few, one)]
+    assert memory("evaluate", large[0]) - memory("evaluate", large[1]) == pytest.approx(
+        1.25 * 40 * cells * 1e4, abs=2
+    )
+
+
+def _large(given: Recipe) -> Recipe:
+    """The same with a hundred times the cells along each side."""
+    assert given.scenes is not None
+    found = {
+        name: scene.model_copy(update={"shape": tuple(100 * n for n in scene.shape)})
+        for name, scene in given.scenes.found.items()
+    }
+    return given.model_copy(update={"scenes": given.scenes.model_copy(update={"found": found})})
 
 
 def test_a_download_knows_no_grid() -> None:
