@@ -79,9 +79,11 @@ def judge_days(
         Latitude (degrees) below which there is no such velocity.
     tails
         Whether the cells are judged apart whose truth is below the 5th or above the 95th percentile
-        of the region's test days.
+        of the region's test days, and of a station those days that are so among its own
+        measurements.
     station_days
-        Measurements that a station needs for a row of its own; all stations count together.
+        Measurements that a station needs for a row of its own and to be in a tail; the other
+        figures of all stations together count every one.
 
     Returns
     -------
@@ -101,11 +103,12 @@ def judge_days(
     regions = judged(results, crew, asked)
     spectra = {EVERYWHERE: everywhere(regions), **{r.name: r.spectra() for r in regions}}
     days = table(results.recipe, regions, spectra, asked)
-    stations = at_stations(regions, station_days)
+    stations = at_stations(regions, station_days, tails=tails)
     day_gallery.draw(results, regions, spectra[EVERYWHERE], folder)
     frame = pd.concat([days, stations], ignore_index=True) if len(stations) else days
     whole = dict.fromkeys(days.columns[days.dtypes == np.int64], "Int64")
-    return frame.astype(whole), page(results.recipe, days, stations, spectra[EVERYWHERE], asked)
+    told = page(results.recipe, days, stations, spectra[EVERYWHERE], asked, station_days)
+    return frame.astype(whole), told
 
 
 def _check(recipe: Recipe, asked: Asked) -> None:

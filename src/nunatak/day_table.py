@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
-from nunatak.day_sums import Asked, Marks, Region, made_coarse
+from nunatak.day_sums import TAILS, Asked, Marks, Region, made_coarse
 from nunatak.figures import markdown_table
-from nunatak.metrics.days import PairSums, StationSums
+from nunatak.metrics.accumulate import ratio
+from nunatak.metrics.days import PairSums, Series, TailSums
 from nunatak.metrics.pointwise import skill
 from nunatak.metrics.spectral import effective_resolution, pooled, signal_to_error
 from nunatak.recipe import Recipe
@@ -95,7 +94,7 @@ def _asked(recipe: Recipe, marks: Marks, asked: Asked) -> dict[str, float]:
     }
 
 
-def at_stations(regions: list[Region], least: int) -> pd.DataFrame:
+def at_stations(regions: list[Region], least: int, *, tails: bool = False) -> pd.DataFrame:
     """One row a method, and one of the truth, of all stations, then of each that has enough.
 
     Parameters
@@ -103,53 +102,56 @@ def at_stations(regions: list[Region], least: int) -> pd.DataFrame:
     regions
         The sums of each region.
     least
-        Measurements that a station needs for a row of its own.
+        Measurements that a station needs for a row of its own, and to be in a tail.
+    tails
+        Whether there are columns of what is above the 95th, and below the 5th percentile of what a
+        station measured itself.
 
     Returns
     -------
     DataFrame
         ``method``, ``where``; ``skill`` by RMSE; ``n``, ``missing``, ``rmse``, ``mae``, ``bias``
-        and ``correlation``, each of a field against what was measured. Empty if nothing was.
+        and ``correlation``, each of a field against what was measured; of tails as
+        `nunatak.metrics.days.TailSums` gives them. Of all stations, the correlation is the mean of
+        theirs: what differs between stations is no skill. NaN where nothing could be counted.
+        Empty if nothing was measured.
     """
-    known = {
-        (region.station(cell), method): sums
-        for region in regions
-        for method, found in _at_stations(region).items()
-        for cell, sums in found.by.items()
-    }
-    methods = list(dict.fromkeys(method for _, method in known))
-    rows = [_station(STATIONS, m, [s for (_, of), s in known.items() if of == m]) for m in methods]
-    for where in dict.fromkeys(station for station, _ in known):
-        sums = {m: known[where, m] for m in methods}
-        if sums[TRUTH].n + sums[TRUTH].missing >= least:
-            rows += [_station(where, m, [sums[m]]) for m in methods]
-    frame = pd.DataFrame(rows)
-    if frame.empty:
-        return frame
-    first = frame[frame["method"] == regions[0].recipe.products[0]].set_index("where")["rmse"]
-    gains = [skill(r, first[w]) for r, w in zip(frame["rmse"], frame["where"], strict=True)]
-    frame.insert(2, "skill", gains)
-    return frame
+    known = list(_stations(regions))
+    if not known:
+        return pd.DataFrame()
+    groups = [(STATIONS, [by for _, by in known])]
+    groups += [(name, [by]) for name, by in known if len(by[TRUTH].measured) >= least]
+    rows = []
+    for where, parts in groups:
+        made = {m: _figures([part[m] for part in parts], least, tails) for m in parts[0]}
+        first = made[regions[0].recipe.products[0]]["rmse"]
+        for method, figures in made.items():
+            gain = skill(figures["rmse"], first)
+            rows.append({"method": method, "where": where, "skill": gain, **figures})
+    return pd.DataFrame(rows)
 
 
-def _at_stations(region: Region) -> dict[str, StationSums]:
-    by = {method: sums.stations for method, sums in region.by.items()}
-    return {**by, TRUTH: region.truth}
+def _stations(regions: list[Region]) -> Iterator[tuple[str, dict[str, Series]]]:
+    """The name of every station, and its pairs by method, those of the truth last."""
+    for region in regions:
+        by = {method: sums.stations for method, sums in region.by.items()} | {TRUTH: region.truth}
+        for cell in region.truth.by:
+            yield region.station(cell), {method: sums.by[cell] for method, sums in by.items()}
 
 
-def _station(where: str, method: str, parts: list[PairSums]) -> dict[str, Any]:
-    sums = reduce(_merged, parts, PairSums())
-    return {
-        "method": method,
-        "where": where,
-        **sums.summary(),
-        "correlation": sums.correlation,
-    }
-
-
-def _merged(one: PairSums, other: PairSums) -> PairSums:
-    one.merge(other)
-    return one
+def _figures(stations: list[Series], least: int, tails: bool) -> dict[str, float]:
+    """Those of one method at some stations together."""
+    each = [series.sums() for series in stations]
+    together, extremes = PairSums(), TailSums()
+    for sums in each:
+        together.merge(sums)
+    for series in stations:
+        if len(series.measured) >= least:
+            extremes.merge(series.tails(TAILS))
+    known = [sums.correlation for sums in each if not np.isnan(sums.correlation)]
+    correlation = ratio(sum(known), len(known))
+    found = {**together.summary(), "correlation": correlation}
+    return {**found, **extremes.summary()} if tails else found
 
 
 def by_wavelength(spectra: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -172,6 +174,7 @@ def page(
     stations: pd.DataFrame,
     spectra: Mapping[str, pd.DataFrame],
     asked: Asked,
+    least: int,
 ) -> str:
     """The page of the metrics.
 
@@ -185,6 +188,8 @@ def page(
         Those of all regions together, by method.
     asked
         What is judged beside.
+    least
+        Measurements that a station needs, as for `at_stations`.
     """
     lines = [
         f"# {recipe.title}: days held out",
@@ -210,7 +215,10 @@ def page(
             "## At stations",
             "",
             f"Errors are field minus measurement; {TRUTH!r} is the target itself. Skill is by",
-            "RMSE.",
+            f"RMSE. The correlation of {STATIONS!r} is the mean of theirs: what differs between",
+            "stations is no skill. A station is known by its cell: two in one cell are one, and",
+            "one that moves is another in every cell.",
+            *(_told_of_tails(least) if asked.tails else []),
             "",
             markdown_table(stations),
             "",
@@ -229,6 +237,17 @@ def _told(asked: Asked) -> list[str]:
     if asked.tails:
         told += [
             "Warm and cold are cells whose truth is above the 95th, and below the 5th percentile",
-            "of the region's test days.",
+            "of all cells of the region's test days together: mostly the warm and the cold parts",
+            "of the region, rather than what is unusual at a place.",
         ]
     return told
+
+
+def _told_of_tails(least: int) -> list[str]:
+    """What is to be said of tails at stations."""
+    return [
+        "Warm and cold is what a station measured above the 95th, and below the 5th percentile of",
+        f"its own measurements on the test days, if there are {least} or more; of all stations,",
+        "each is taken by its own percentiles. A measurement that errs is in a tail more often:",
+        f"compare with {TRUTH!r}, not with 0.",
+    ]

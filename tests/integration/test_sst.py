@@ -165,6 +165,11 @@ def test_stations_that_miss_a_day_are_in_no_figure_of_it(mapped: Tree) -> None:
     each = frame[frame["where"].str.startswith("line: ") & (frame["method"] == "truth")]
     assert sorted(each["n"] + each["missing"]) == sorted(counts)
     assert of["rmse"].idxmin() == "truth"
+    tails = ["warm_rmse", "warm_bias", "cold_rmse", "cold_bias"]
+    assert of[tails].notna().all(axis=None)
+    told_twice = each["n"] + each["missing"] == 2
+    assert each.loc[told_twice, tails].notna().all(axis=None)
+    assert each.loc[~told_twice, tails].isna().all(axis=None), "one measurement is no extreme"
 
 
 def test_forecasts_are_told_by_lead_beside_persistence_and_climatology(mapped: Tree) -> None:

@@ -172,6 +172,62 @@ def test_stations_are_told_by_their_place_and_the_truth_stands_beside_them(judge
     assert "## At stations" in page
 
 
+def test_the_correlation_of_all_stations_is_the_mean_of_theirs(judged: Judged) -> None:
+    """The float, which measured once, has none."""
+    frame = judged[1]
+    each = frame[(frame["method"] == "bicubic") & frame["days"].isna()].set_index("where")
+    own = each["correlation"].drop(STATIONS)
+    assert len(own) == 2
+    assert each.loc[STATIONS, "correlation"] == pytest.approx(own.mean())
+    pairs = [(given(i, "bicubic")[BUOY], measured(i)[BUOY]) for i in range(6)]
+    pooled = np.corrcoef(np.array(pairs).T)[0, 1]
+    assert each.loc[STATIONS, "correlation"] != pytest.approx(pooled, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["bicubic", TRUTH])
+def test_tails_at_stations_are_by_their_own_percentiles(judged: Judged, method: str) -> None:
+    """Of three measurements, the highest and the lowest; the float has measured too little."""
+    frame = judged[1]
+    warm, cold = [], []
+    for part, where in ((NORTH, "north"), (SOUTH, "south")):
+        days_ = range(6)[part]
+        told = np.array([measured(i)[BUOY] for i in days_], float)
+        field = [sea(i) if method == TRUTH else given(i, method) for i in days_]
+        error = np.array([f[BUOY] for f in field], float) - told
+        warm.append(error[told.argmax()])
+        cold.append(error[told.argmin()])
+        found = frame[(frame["method"] == method) & frame["where"].str.startswith(f"{where}: ")]
+        assert found["warm_bias"].item() == pytest.approx(warm[-1])
+        assert found["cold_rmse"].item() == pytest.approx(abs(cold[-1]))
+    found = row(frame, method, STATIONS)
+    for name, tail in (("warm", warm), ("cold", cold)):
+        assert found[f"{name}_bias"] == pytest.approx(np.mean(tail))
+        assert found[f"{name}_rmse"] == pytest.approx(np.sqrt(np.mean(np.square(tail))))
+
+
+def test_the_page_says_how_tails_are_taken(judged: Judged) -> None:
+    page = judged[2]
+    assert "mostly the warm and the cold parts\nof the region" in page
+    assert "its own measurements on the test days, if there are 3 or more" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_stations_have_tails_only_if_asked_for_and_where_enough_was_measured(
+    judged: Judged, tmp_path: Path
+) -> None:
+    results = judged[0]
+    frame, page = judge(tmp_path, results, station_days=3)
+    assert not {"warm_rmse", "cold_bias"} & set(frame.columns)
+    assert "percentile" not in page
+    frame, _ = judge(tmp_path, results, station_days=4, tails=True)
+    assert list(frame[frame["days"].isna()]["where"].unique()) == [STATIONS]
+    tails = ["warm_rmse", "warm_bias", "cold_rmse", "cold_bias"]
+    found = row(frame, "bicubic", STATIONS)
+    assert found[tails].isna().all()
+    assert found["n"] == 7
+    assert found["correlation"] == pytest.approx(row(judged[1], "bicubic", STATIONS)["correlation"])
+
+
 def test_the_figures_are_drawn_and_the_page_shows_the_table(judged: Judged) -> None:
     _, frame, page, folder = judged
     for name in ("panels.png", "map.png", "charts.png"):

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from nunatak.errors import DataError
-from nunatak.metrics.days import DaySums, ErrorMap, PairSums, StationSums, TailSums
+from nunatak.metrics.days import DaySums, ErrorMap, PairSums, Series, StationSums, TailSums
 from nunatak.metrics.ocean import GRAVITY, ROTATION, VelocitySums, cells, geostrophic
 from nunatak.metrics.spectral import (
     SpectrumSums,
@@ -211,9 +211,28 @@ def test_a_station_is_compared_with_its_cell_on_the_days_that_it_measured() -> N
         into.add(field, measured)
     sums.merge(other)
     assert sorted(sums.by) == [(0, 1), (2, 2)]
-    assert sums.by[0, 1].n == 2
-    assert sums.pooled().n == 3
-    assert sums.pooled().bias == pytest.approx(2)
+    assert sums.by[0, 1].measured == [-2, 8]
+    assert sums.by[0, 1].sums().summary() == {"n": 2, "missing": 0, "rmse": 2, "mae": 2, "bias": 2}
+    assert sums.by[2, 2].sums().n == 1
+
+
+def test_the_tails_of_a_station_are_by_its_own_percentiles_whatever_is_predicted() -> None:
+    measured = np.random.default_rng(5).normal(20, 3, 60)
+    error = np.random.default_rng(6).normal(0, 1, 60)
+    error[np.argmax(measured)] = np.nan
+    series = Series(list(measured + error), list(measured))
+    found, (low, high) = series.tails((0.05, 0.95)), np.quantile(measured, [0.05, 0.95])
+    for sums, within in ((found.cold, measured < low), (found.warm, measured > high)):
+        assert sums.n + sums.missing == 3
+        assert sums.bias == pytest.approx(np.nanmean(error[within]))
+        assert sums.rmse == pytest.approx(np.sqrt(np.nanmean(error[within] ** 2)))
+    assert (found.warm.missing, found.cold.missing) == (1, 0)
+
+
+@pytest.mark.parametrize("measured", [[], [4.0], [4.0, 4.0, 4.0]])
+def test_what_does_not_vary_has_no_tails(measured: list[float]) -> None:
+    found = Series([5.0] * len(measured), measured).tails((0.05, 0.95))
+    assert (found.warm.n, found.cold.n) == (0, 0)
 
 
 def test_an_error_map_is_the_rmse_of_each_cell_over_days() -> None:

@@ -158,29 +158,75 @@ class TailSums(Sums):
 
 
 @dataclass(eq=False)
-class StationSums(Sums):
-    """Errors at stations, each known by the row and the column of its cell."""
+class Series(Sums):
+    """The pairs of a station, one a day: percentiles need all of them, and they are few.
 
-    by: dict[tuple[int, int], PairSums] = field(default_factory=dict)
+    Attributes
+    ----------
+    prediction
+        NaN where it is missing.
+    measured
+        Never NaN.
+    """
+
+    prediction: list[float] = field(default_factory=list)
+    measured: list[float] = field(default_factory=list)
+
+    def sums(self) -> PairSums:
+        """Sums of all pairs."""
+        found = PairSums()
+        found.add(*self._pairs())
+        return found
+
+    def tails(self, shares: tuple[float, float]) -> TailSums:
+        """Errors above and below the station's own percentiles.
+
+        Parameters
+        ----------
+        shares
+            Those of what was measured below the lower and the upper end, from 0 to 1. What was
+            measured counts whether there is a prediction or not, so the ends of all products are
+            the same. What lies at an end is in no tail.
+
+        Returns
+        -------
+        TailSums
+            Of nothing if nothing was measured, or always the same.
+        """
+        found = TailSums()
+        if self.measured:
+            low, high = np.quantile(self.measured, shares)
+            found.add(*self._pairs(), (float(low), float(high)))
+        return found
+
+    def _pairs(self) -> tuple[Floats, Floats]:
+        return np.array(self.prediction, np.float64), np.array(self.measured, np.float64)
+
+
+@dataclass(eq=False)
+class StationSums(Sums):
+    """The pairs of stations, each known by the row and the column of its cell."""
+
+    by: dict[tuple[int, int], Series] = field(default_factory=dict)
 
     def add(self, prediction: Array, measured: Array) -> None:
-        """Count a day: a field, and what stations measured, NaN but in the cells of these."""
+        """Count a day: a field, and what stations measured, NaN but in the cells of these.
+
+        Raises
+        ------
+        DataError
+            If the shapes differ.
+        """
         same_shape(prediction=prediction, measured=measured)
         for row, col in np.argwhere(~np.isnan(measured)).tolist():
-            sums = self.by.setdefault((row, col), PairSums())
-            sums.add(prediction[row, col, None], measured[row, col, None])
+            series = self.by.setdefault((row, col), Series())
+            series.prediction.append(float(prediction[row, col]))
+            series.measured.append(float(measured[row, col]))
 
     def merge(self, other: StationSums) -> None:
         """Add what another accumulator has counted."""
-        for place, sums in other.by.items():
-            self.by.setdefault(place, PairSums()).merge(sums)
-
-    def pooled(self) -> PairSums:
-        """All stations together."""
-        found = PairSums()
-        for sums in self.by.values():
-            found.merge(sums)
-        return found
+        for place, series in other.by.items():
+            self.by.setdefault(place, Series()).merge(series)
 
 
 @dataclass(eq=False)
