@@ -59,6 +59,19 @@ def test_the_product_is_the_map_alone() -> None:
     assert not torch.equal(found[:, :1], found[:, 1:])
 
 
+def test_the_field_at_stations_may_be_the_product() -> None:
+    network, other = built(), built(published="stations")
+    inputs = given_inputs(network.spec, 8, 8)
+    with torch.no_grad():
+        output = network(inputs)
+        assert torch.equal(other(inputs), output)
+    assert torch.equal(other.product(output), output[:, 1:])
+    assert torch.equal(network.product(output), output[:, :1])
+    assert other.product(output).shape == (1, 1, 40, 40)
+    with pytest.raises(ConfigError, match="published 'both'"):
+        built(published="both")
+
+
 def test_inference_streams_the_map_alone() -> None:
     network, inputs = built(), given_inputs(weeks(), 7, 9)
     window = {name: field[0].numpy() for name, field in inputs.items()}

@@ -15,6 +15,7 @@ from nunatak.errors import ConfigError
 from nunatak.learn.models.interpolate import corrected
 from nunatak.learn.spec import Batch, ModelSpec, Network, he_normal
 
+LAYERS = ("map", "stations")
 _LEVELS = 3
 _STEP = 2**_LEVELS
 _SLOPE = 0.2
@@ -74,8 +75,8 @@ class SstAttention(Network):
     A frame of zeros comes before the first of 7 days; in general so many that 8 divides them.
     Windows of any size are taken: beyond their border the outermost cells repeat.
 
-    `forward` gives two layers in the target's units: the map, and the field to be read at stations,
-    which no product holds.
+    `forward` gives two layers in the target's units: the map, and the field to be read at stations.
+    A product holds one of them.
 
     Parameters
     ----------
@@ -90,21 +91,32 @@ class SstAttention(Network):
         Give what is to be added to the bicubic interpolation of the prior, corrected by the normals
         if there are any, in standard deviations of the detail; at first nothing. Otherwise give the
         field itself, in those of the target, as the original.
+    published
+        Which of the two layers the product is: ``map`` or ``stations``. Training does not differ.
 
     Raises
     ------
     ConfigError
-        If there is no such condition, it is not on the coarse grid, or the width is not even.
+        If no such layer can be published, there is no such condition, it is not on the coarse grid,
+        or the width is not even.
     """
 
     whole = True
 
     def __init__(
-        self, spec: ModelSpec, *, history: str, width: int = 32, residual: bool = False
+        self,
+        spec: ModelSpec,
+        *,
+        history: str,
+        width: int = 32,
+        residual: bool = False,
+        published: str = LAYERS[0],
     ) -> None:
         super().__init__(spec)
         _check(spec, history, width)
-        self.history, self.residual = history, residual
+        if published not in LAYERS:
+            raise ConfigError(f"sst_attention: published {published!r}", " or ".join(LAYERS))
+        self.history, self.residual, self.published = history, residual, LAYERS.index(published)
         days = spec.conditions[history].channels
         self.blank = -days % _STEP
         times, widths = days + self.blank, [width * 2**n for n in range(_LEVELS + 1)]
@@ -137,6 +149,10 @@ class SstAttention(Network):
         if self.residual:
             return corrected(inputs, shape).float() + self.detail * found
         return self.physical(found, inputs)
+
+    def product(self, output: Tensor) -> Tensor:
+        """The layer that is published, ``(B, 1, H, W)``."""
+        return output[:, self.published, None]
 
     def _encoded(self, days: Tensor) -> list[Tensor]:
         """Features of the last day and of every level, whose cells double; 8 divides the sides."""
