@@ -274,7 +274,7 @@ def test_another_request_is_another_file(site: Server, get) -> None:
     assert len(asked(site)) == 2
 
 
-def era5(kelvin: float) -> bytes:
+def era5(day: str, kelvin: float) -> bytes:
     """A day around Korea as the store's converter writes it: from the north, land is NaN."""
     file = netCDF4.Dataset("era5", "w", memory=1024)
     lines = {"latitude": 60 - 0.25 * np.arange(201), "longitude": 100 + 0.25 * np.arange(201)}
@@ -284,7 +284,7 @@ def era5(kelvin: float) -> bytes:
         axis.units, axis[:] = f"degrees_{'north' if name == 'latitude' else 'east'}", values
     file.createDimension("valid_time", 1)
     time = file.createVariable("valid_time", "i8", ("valid_time",))
-    time.units, time[:] = "seconds since 1970-01-01", 0
+    time.units, time[:] = f"seconds since {day}", 12 * 3600
     file.createVariable("number", "i8")[...] = 0
     file.createVariable("expver", str, ("valid_time",))[0] = "0001"
     dims = ("valid_time", "latitude", "longitude")
@@ -302,7 +302,10 @@ def test_the_entry_of_era5_is_fetched_by_day_and_read(
     process = f"{API}/processes/reanalysis-era5-single-levels"
     site.pages[process] = told({"id": "reanalysis-era5-single-levels"})
     site.pages[f"{process}/execution"] = site.pages[RUN]
-    site.pages[ASSET].turns = [Page(era5(280.0)), Page(era5(281.0))]
+    site.pages[ASSET].turns = [
+        Page(era5("2012-02-28", 280.0)),
+        Page(era5("2012-02-29", 281.0)),
+    ]
     fetched(source, "era5_sst", tmp_path / "got", data_root=tmp_path)
     posted = [json.loads(a.body)["inputs"]["date"] for a in site.asked if a.method == "POST"]
     assert posted == ["2012-02-28/2012-02-28", "2012-02-29/2012-02-29"]

@@ -269,7 +269,7 @@ def test_a_url_that_is_not_all_there_is_refused(site: Server, get, url: str) -> 
 
 
 def analysis(name: str, size: int, value: float, packing: tuple[float, float]) -> bytes:
-    """A day of the Earth as the providers pack it, from the south; 0 degrees east is missing."""
+    """29 February 2012 as the providers pack it, from the south; 0 degrees east is missing."""
     file = netCDF4.Dataset("day", "w", memory=1024)
     for axis, unit, begin, count in (
         ("lat", "degrees_north", -90, size),
@@ -280,7 +280,7 @@ def analysis(name: str, size: int, value: float, packing: tuple[float, float]) -
         line.units, line[:] = unit, begin + (np.arange(count) + 0.5) * 180 / size
     file.createDimension("time", 1)
     time = file.createVariable("time", "i4", ("time",))
-    time.units, time[:] = "seconds since 1981-01-01", 0
+    time.units, time[:] = "days since 2012-02-01", 28
     field = file.createVariable(name, "i2", ("time", "lat", "lon"), fill_value=-32768, zlib=True)
     field.scale_factor, field.add_offset = packing
     field[0] = np.full((size, 2 * size), value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def field(number: int) -> NDArray[np.float32]:
     return (100 * number + rows + cols / 100).astype(np.float32)
 
 
-def write(path: Path, days: list[int], first: float = 5.0, value: float | None = None) -> None:
+def write(
+    path: Path, days: Sequence[float], first: float = 5.0, value: float | None = None
+) -> None:
     """A global file of some days, longitudes from ``first``; ``value`` stands in one cell."""
     with netCDF4.Dataset(path, "w") as file:
         for key, size in {"time": None, **SIZE}.items():
@@ -227,6 +230,108 @@ def test_one_day_twice_is_refused(folder: Path) -> None:
         album(folder)
 
 
+NAMED: dict[str, Any] = {
+    "dates": r"(\d{8})",
+    "regions": {"east": [10, 0, 40, 20]},
+    "source": source(resolution=10),
+}
+
+
+def test_a_file_of_several_days_is_not_dated_by_its_name(folder: Path) -> None:
+    given = album(folder / "one_20191230.nc", **NAMED)
+    assert list(given.scenes()) == ["east_2019-12-30"]
+    with pytest.raises(DataError, match=r"one_20191230\.nc: 2 steps.*2019-12-30") as fault:
+        seen(given, "east_2019-12-30")
+    assert "leave out dates" in fault.value.do
+
+
+def test_several_steps_without_times_are_refused_too(tmp_path: Path) -> None:
+    write(tmp_path / "one_20191230.nc", [0, 1])
+    with netCDF4.Dataset(tmp_path / "one_20191230.nc", "a") as file:
+        file.renameVariable("time", "hours")
+    with pytest.raises(DataError, match="2 steps"):
+        seen(album(tmp_path, **NAMED), "east_2019-12-30")
+
+
+@pytest.mark.parametrize(("number", "told"), [(-0.1, "2019-12-29"), (1, "2019-12-31")])
+def test_a_name_that_tells_another_day_than_the_axis_is_refused(
+    tmp_path: Path, number: float, told: str
+) -> None:
+    write(tmp_path / "l4_20191230.nc", [number])
+    with pytest.raises(DataError, match=f"tells 2019-12-30, its time axis {told}"):
+        seen(album(tmp_path, **NAMED), "east_2019-12-30")
+
+
+@pytest.mark.parametrize("number", [0, 9 / 24, 0.999])
+def test_any_hour_of_the_day_that_the_name_tells_will_do(tmp_path: Path, number: float) -> None:
+    write(tmp_path / "l4_20191230.nc", [number])
+    assert np.isfinite(seen(album(tmp_path, **NAMED), "east_2019-12-30")).all()
+
+
+def rewrite(path: Path, days: list[int], **attributes: Any) -> Path:
+    """A global file whose time axis says other things of itself; None takes one away."""
+    write(path, days)
+    with netCDF4.Dataset(path, "a") as file:
+        for name, value in attributes.items():
+            if value is None:
+                file["time"].delncattr(name)
+            else:
+                file["time"].setncattr(name, value)
+    return path
+
+
+@pytest.mark.parametrize("units", [None, "day as %Y%m%d.%f", "months since 2019-12-01"])
+def test_where_the_axis_tells_nothing_the_name_does(tmp_path: Path, units: str | None) -> None:
+    rewrite(tmp_path / "l4_20191230.nc", [0], units=units)
+    assert np.isfinite(seen(album(tmp_path, **NAMED), "east_2019-12-30")).all()
+
+
+def test_a_time_that_is_no_axis_counts_as_one(tmp_path: Path) -> None:
+    write(tmp_path / "l4_20191230.nc", [0])
+    with netCDF4.Dataset(tmp_path / "l4_20191230.nc", "a") as file:
+        file.renameVariable("time", "hours")
+        file.createVariable("time", "f8").units = f"days since {FIRST}"
+        file["time"][...] = 1
+    with pytest.raises(DataError, match="its time axis 2019-12-31"):
+        seen(album(tmp_path, **NAMED), "east_2019-12-30")
+
+
+def test_a_file_without_a_time_axis_holds_the_day_that_its_name_tells(tmp_path: Path) -> None:
+    write(tmp_path / "l4_20191230.nc", [0])
+    with netCDF4.Dataset(tmp_path / "l4_20191230.nc", "a") as file:
+        file.renameVariable("time", "hours")
+        file.renameDimension("time", "step")
+    assert np.isfinite(seen(album(tmp_path, **NAMED), "east_2019-12-30")).all()
+
+
+@pytest.mark.parametrize(
+    ("days", "attributes", "said"),
+    [
+        ([5], {"calendar": "360_day"}, "360_day"),
+        ([5], {"calendar": "Julian"}, "julian"),
+        ([5], {"calendar": "klingon"}, "klingon"),
+        ([5], {"units": "months since 2000-01-01"}, "months since"),
+        ([5], {"units": "day as %Y%m%d.%f"}, "day as"),
+        ([4_000_000], {}, "days since"),
+        ([5, 6], {"missing_value": np.float32(6)}, "a time is missing"),
+    ],
+)
+def test_times_that_are_no_days_of_the_real_calendar_are_refused(
+    tmp_path: Path, days: list[int], attributes: dict[str, Any], said: str
+) -> None:
+    path = rewrite(tmp_path / "model.nc", days, **attributes)
+    with pytest.raises(DataError, match=said) as fault:
+        album(path)
+    assert "model.nc" in fault.value.what
+    assert fault.value.expected
+    assert fault.value.do
+
+
+def test_a_year_without_a_leap_day_is_of_real_days(tmp_path: Path) -> None:
+    path = rewrite(tmp_path / "model.nc", [60, 61], calendar="noleap")
+    assert list(album(path).scenes()) == ["whole_2020-02-28", "whole_2020-03-01"]
+
+
 @pytest.mark.skipif(not (REAL / "ssh").exists(), reason="no ../shared/data/ssh")
 def test_real_heights_are_missing_on_land_though_the_file_does_not_say_so() -> None:
     told = source(
@@ -246,6 +351,18 @@ def test_real_heights_are_missing_on_land_though_the_file_does_not_say_so() -> N
     assert np.isnan(adt).mean() == pytest.approx(0.424, abs=0.001)
     assert (np.nanmin(adt), np.nanmax(adt)) == pytest.approx((-1.58, 2.13), abs=0.01)
     assert_array_equal(seen(given, "line_2018-12-31", "adt"), adt[320:360, 680:760])
+
+
+@pytest.mark.skipif(not (REAL / "ssh").exists(), reason="no ../shared/data/ssh")
+def test_a_real_analysis_of_nine_o_clock_is_of_the_day_that_its_name_tells() -> None:
+    given = open_days(
+        REAL / "ssh" / "global_025deg",
+        source(resolution=0.25, variables={"analysed_sst": {"units": "K"}}),
+        files="*-MUR25-*.nc",
+        dates=r"^(\d{8})",
+        regions={"korea": [112.5, 22.5, 142.5, 52.5]},
+    )
+    assert np.isfinite(seen(given, "korea_2018-12-31", "analysed_sst")).any()
 
 
 @pytest.mark.skipif(not (REAL / "sst").exists(), reason="no ../shared/data/sst")

@@ -216,6 +216,11 @@ def test_a_table_in_an_old_encoding_is_read_and_missing_values_are_left_out(tmp_
     np.testing.assert_allclose(found["value"], [7.1, 7.3], rtol=1e-6)
 
 
+def test_the_hours_of_a_korean_table_are_those_of_korea(tmp_path: Path) -> None:
+    found = korean(tmp_path, encoding="cp949", utc_offset=9)
+    assert found["date"].tolist() == [pd.Timestamp("2015-12-31")] * 2
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 def test_a_wrong_encoding_is_said_with_the_file(tmp_path: Path, encoding: str) -> None:
     with pytest.raises(SourceError, match=rf"buoys\.csv.*{encoding}") as fault:
@@ -248,6 +253,77 @@ def test_text_where_there_should_be_numbers_is_refused(tmp_path: Path) -> None:
     path.write_text("id,date,lon,lat,sst\na,2016-01-01,1,2,warm\n")
     with pytest.raises(DataError, match="warm"):
         open_station_csv(path, described(), columns=BASIC).stations("sst")
+
+
+def dated(folder: Path, *times: str, **args: Any) -> list[str]:
+    """The days that a table of such times has."""
+    rows = "".join(f'"{time}",1\n' for time in times)
+    (folder / "buoy.csv").write_text(f"date,sst\n{rows}")
+    columns = {"columns": {"date": "date"}, "positions": {"buoy": [1, 2]}}
+    album = open_station_csv(folder / "buoy.csv", described(), **columns, **args)
+    return [str(date.date()) for date in album.stations("sst").table["date"]]
+
+
+@pytest.mark.parametrize(
+    ("time", "day"),
+    [
+        ("2016-01-02T03:00+09:00", "2016-01-01"),
+        ("2016-01-02 03:00 +0900", "2016-01-01"),
+        ("20160102T0300+09", "2016-01-01"),
+        ("2016-01-02T22:00-03:00", "2016-01-03"),
+        ("2016-01-02T23:59Z", "2016-01-02"),
+        ("2016-01-02T03:00", "2016-01-02"),
+        ("2016-01-02", "2016-01-02"),
+    ],
+)
+def test_a_time_counts_for_its_day_in_utc(tmp_path: Path, time: str, day: str) -> None:
+    assert dated(tmp_path, time) == [day]
+
+
+def test_dates_and_times_of_several_offsets_may_be_mixed(tmp_path: Path) -> None:
+    times = ("2016-01-02", "2016-01-02 12:00", "2016-01-02T03:00+09:00", "2016-01-02T22:00-03:00")
+    assert dated(tmp_path, *times) == ["2016-01-02", "2016-01-02", "2016-01-01", "2016-01-03"]
+
+
+@pytest.mark.parametrize(
+    ("time", "date_format", "day"),
+    [
+        ("2016-01-02 08:59", "", "2016-01-01"),
+        ("2016-01-02T08", "", "2016-01-01"),
+        ("20160102 0859", "", "2016-01-01"),
+        ("2016-01-02 09:00", "", "2016-01-02"),
+        ("2016-01-02 23:00+00:00", "", "2016-01-02"),
+        ("2016-01-02T03:00Z", "", "2016-01-02"),
+        ("2016-01-02", "", "2016-01-02"),
+        ("20160102", "", "2016-01-02"),
+        ("2016010208", "%Y%m%d%H", "2016-01-01"),
+        ("2016-01-02 03:00 +0000", "%Y-%m-%d %H:%M %z", "2016-01-02"),
+        ("02.01.2016", "%d.%m.%Y", "2016-01-02"),
+    ],
+)
+def test_the_offset_of_a_file_moves_times_that_tell_none(
+    tmp_path: Path, time: str, date_format: str, day: str
+) -> None:
+    assert dated(tmp_path, time, date_format=date_format, utc_offset=9) == [day]
+
+
+@pytest.mark.parametrize("time", ["03/04/2016", "03-04-2016", "4 March 2016", "201601021200"])
+def test_a_date_that_is_not_of_iso_8601_is_not_guessed(tmp_path: Path, time: str) -> None:
+    with pytest.raises(DataError, match=rf"buoy\.csv.*{time}.*") as fault:
+        dated(tmp_path, "2016-01-02", time)
+    assert "ISO 8601" in fault.value.expected
+    assert "date_format" in fault.value.do
+
+
+def test_an_offset_of_no_hours_is_refused(tmp_path: Path) -> None:
+    for offset in (900, float("nan")):
+        with pytest.raises(ConfigError, match="utc_offset"):
+            dated(tmp_path, "2016-01-02", utc_offset=offset)
+
+
+def test_a_file_without_dates_has_no_days(tmp_path: Path) -> None:
+    assert dated(tmp_path) == []
+    assert dated(tmp_path, "", utc_offset=9) == []
 
 
 def test_a_folder_has_a_station_a_file(tmp_path: Path) -> None:
@@ -298,6 +374,27 @@ def test_a_profile_gives_its_shallowest_good_level_adjusted_where_it_is(tmp_path
     assert found["date"].tolist()[0] == pd.Timestamp("2015-05-28"), "the day, not the nearest one"
     assert profiles(tmp_path / "one_prof.nc", "TEMP", 12)["value"].tolist() == [15, 14, 24, 15]
     assert profiles(tmp_path / "one_prof.nc", "TEMP", 5)["value"].tolist() == [15]
+
+
+def test_a_profile_that_was_condemned_in_delayed_mode_gives_nothing(tmp_path: Path) -> None:
+    condemned = {
+        "DATA_MODE": np.array(list("DDDA"), "S1"),
+        "TEMP_ADJUSTED": [[99999.0] * 3, [25.0, 24, 23], [99999.0, 24, 23], [99999.0] * 3],
+        "TEMP_ADJUSTED_QC": np.array([list("444"), list("444"), list("411"), list("111")], "S1"),
+    }
+    path = argo_file(tmp_path / "one_prof.nc", **condemned)
+    assert profiles(path, "TEMP", 12)["value"].tolist() == [24, 15], (
+        "D; A without an adjusted value"
+    )
+
+
+def test_a_profile_in_delayed_mode_that_has_no_adjusted_values_gives_nothing(
+    tmp_path: Path,
+) -> None:
+    path = argo_file(tmp_path / "one_prof.nc", DATA_MODE=np.array(list("RADD"), "S1"))
+    with netCDF4.Dataset(path, "a") as file:
+        file.renameVariable("TEMP_ADJUSTED", "OTHER")
+    assert profiles(path, "TEMP", 20)["value"].tolist() == [15, 14]
 
 
 @pytest.mark.parametrize("flag", ["JULD_QC", "POSITION_QC"])

@@ -18,8 +18,7 @@ from nunatak.sources.stations import COLUMNS, StationAlbum
 
 # Good, and probably good: Argo user's manual, doi 10.13155/29825, reference table 2.
 _GOOD = (b"1", b"2")
-# Adjusted in real time, and in delayed mode.
-_ADJUSTED = (b"A", b"D")
+_REAL_TIME_ADJUSTED, _DELAYED = b"A", b"D"
 _EPOCH = np.datetime64("1950-01-01", "s")
 _DAY = 86400
 
@@ -33,9 +32,10 @@ def open_argo(
     """Open profiles of Argo floats: one netCDF file, or all ``*_prof.nc`` below a folder.
 
     A float is a station, named by its number. A profile gives the value of its shallowest level at
-    which value and pressure are good (flags 1 and 2), if its time and its position are too. Where
-    a profile is adjusted (data mode A or D), the adjusted values and their flags count. A variable
-    is the one of its ``name`` in the catalogue, like ``TEMP``.
+    which value and pressure are good (flags 1 and 2), if its time and its position are too. In
+    delayed mode (D) the adjusted values and their flags count, and nothing else: a profile that was
+    condemned gives nothing. Of one that is adjusted in real time (A) they count where there are
+    any. A variable is the one of its ``name`` in the catalogue, like ``TEMP``.
 
     Parameters
     ----------
@@ -112,14 +112,16 @@ def _levels(given: Mapping[str, Any], name: str) -> tuple[Floats, Floats, Flags]
     """Values, pressures, and whether both are good, of every profile and level."""
     value, pressure = _numbers(given[name]), _numbers(given["PRES"])
     good = _good(given[f"{name}_QC"]) & _good(given["PRES_QC"])
+    mode = np.ma.filled(given["DATA_MODE"], b" ")
+    taken = (mode == _DELAYED)[:, None]
     keys = [f"{n}_ADJUSTED{s}" for n in (name, "PRES") for s in ("", "_QC")]
-    if all(key in given for key in keys):
-        mode = np.ma.filled(given["DATA_MODE"], b" ")
-        better, deeper = _numbers(given[keys[0]]), _numbers(given[keys[2]])
-        there = np.isin(mode, _ADJUSTED) & (np.isfinite(better) & np.isfinite(deeper)).any(axis=1)
-        taken = there[:, None]
-        value, pressure = np.where(taken, better, value), np.where(taken, deeper, pressure)
-        good = np.where(taken, _good(given[keys[1]]) & _good(given[keys[3]]), good)
+    if not all(key in given for key in keys):
+        return value, pressure, good & ~taken & np.isfinite(value) & np.isfinite(pressure)
+    better, deeper = _numbers(given[keys[0]]), _numbers(given[keys[2]])
+    there = (np.isfinite(better) & np.isfinite(deeper)).any(axis=1)
+    taken |= (there & (mode == _REAL_TIME_ADJUSTED))[:, None]
+    value, pressure = np.where(taken, better, value), np.where(taken, deeper, pressure)
+    good = np.where(taken, _good(given[keys[1]]) & _good(given[keys[3]]), good)
     return value, pressure, good & np.isfinite(value) & np.isfinite(pressure)
 
 

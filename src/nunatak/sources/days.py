@@ -21,7 +21,7 @@ from nunatak.ops.warp import surrounding, warp
 from nunatak.provenance import digest_json
 from nunatak.scene import Scene
 from nunatak.source import Source
-from nunatak.sources.dated import Place, days
+from nunatak.sources.dated import Place, check_named, days
 from nunatak.sources.gridded import FileRaster
 from nunatak.sources.raster import Raster
 from nunatak.sources.readers import open_netcdf, open_npy, open_raster
@@ -61,9 +61,11 @@ def open_days(
         Which files of a folder: ``dt_global_*.nc``.
     dates
         Regular expression with one group that finds the date, YYYYMMDD or YYYY-MM-DD, in a file's
-        name: ``l4_(\d{8})_``. By default each netCDF file's time axis tells.
+        name: ``l4_(\d{8})_``. Only for files of one day: a netCDF file whose time axis has several
+        steps, or another date, is refused when it is opened. By default each netCDF file's time
+        axis tells, be it of one day or of many.
     time
-        Name of the time axis. A file without it holds one day.
+        Name of the time axis. A file without it holds one day, and needs ``dates``.
     regions
         Boxes that scenes are cut to: left, bottom, right, top (units of the CRS; longitudes may run
         beyond 180). By default the whole grid, called ``region``.
@@ -81,7 +83,7 @@ def open_days(
     ConfigError
         If the expression is none, or a box is none.
     DataError
-        If a date cannot be told, or one day is there twice.
+        If a date cannot be told, is of another calendar, or one day is there twice.
     """
     options: dict[str, Any] = {"select": select or {}, "ignore_crs": ignore_crs, "x": x, "y": y}
     options |= {"coordinate_units": coordinate_units, "bounds": bounds or []}
@@ -172,8 +174,11 @@ class DayAlbum:
             return open_npy(place.path, self.source, bounds=bounds)
         if place.path.suffix == ".tif":
             return open_raster(place.path, self.source, ignore_crs=options["ignore_crs"])
-        select = {**select, self.time: place.index}
-        return open_netcdf(place.path, self.source, select=select, **options)
+        select = {**select, self.time: place.index or 0}
+        opened = open_netcdf(place.path, self.source, select=select, **options)
+        if place.index is None:
+            check_named(place.path, date, self.time)
+        return opened
 
 
 def _cells(name: str, box: Bounds, cell: tuple[float, float]) -> tuple[int, int]:
