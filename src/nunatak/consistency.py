@@ -62,6 +62,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
         yield f"roles.{recipe.coarse.role}: the coarse field needs the resolution of a coarse cell"
     if recipe.coarse.degrade.op in AS_IS and recipe.grid.scale != 1:
         yield f"grid.scale {recipe.grid.scale}: {recipe.coarse.degrade.op!r} needs a scale of 1"
+    yield from _unordered(recipe)
     yield from _fieldless(recipe)
     yield from _incomparable(recipe)
     yield from _untaught(recipe)
@@ -141,6 +142,28 @@ def _layered(recipe: Recipe) -> Iterator[str]:
             )
     if recipe.series and recipe.series.area not in target.classes:
         yield f"series.area: no class {recipe.series.area!r}; {', '.join(target.classes)}"
+
+
+def _unordered(recipe: Recipe) -> Iterator[str]:
+    """Days of a field that do not go back in order from the scene's own.
+
+    The first variable is the coarse field, and networks for a history take its days by their place.
+    """
+    told = [m.model.args.get("history") for m in recipe.methods.values()]
+    for name in dict.fromkeys((recipe.coarse.role, *(n for n in told if isinstance(n, str)))):
+        if name not in recipe.roles:
+            continue
+        role = recipe.roles[name]
+        known = recipe.sources[role.source].variables
+        lags = {variable: known[variable].lag for variable in role.variables}
+        given = list(lags.values())
+        if any(given) and (given[0] or given != sorted(set(given))):
+            ordered = sorted(lags, key=lags.__getitem__)
+            yield (
+                f"roles.{name}: {', '.join(lags)} lie {', '.join(map(str, given))} days back:"
+                " expected the scene's own day (lag 0) first, then others ever farther back; of"
+                f" these {', '.join(ordered)}"
+            )
 
 
 def _fieldless(recipe: Recipe) -> Iterator[str]:

@@ -138,6 +138,42 @@ def test_a_scan_follows_from_the_scenes_that_there_are(tmp_path: Path) -> None:
     assert {key for key in first if first[key] != fewer[key]} == {"scenes.found"}
 
 
+# A history
+
+
+HISTORY = {"model": {"op": "sst_attention", "args": {"history": "past", "width": 2}}}
+ASIDE = {"role": "target", "degrade": {"op": "block_mean"}}
+
+
+def ordered(*variables: str, **change: Any) -> dict[str, Any]:
+    """The recipe, its coarse days in some order."""
+    return merge(merge(sea.BASE, {"roles": {"past": {"variables": list(variables)}}}), change)
+
+
+@pytest.mark.parametrize(
+    ("variables", "days"),
+    [
+        (("sst_2", "sst_1", "sst"), "2, 1, 0"),
+        (("sst_1", "sst", "sst_2"), "1, 0, 2"),
+        (("sst", "sst_2", "sst_1"), "0, 2, 1"),
+        (("sst_1", "sst_2"), "1, 2"),
+    ],
+)
+@pytest.mark.parametrize("change", [{}, {"coarse": ASIDE, "methods": {"l": HISTORY}}])
+def test_days_that_do_not_go_back_in_order_are_refused(
+    variables: tuple[str, ...], days: str, change: dict[str, Any]
+) -> None:
+    said = rf"roles\.past: {', '.join(variables)} lie {days} days back.*lag 0\) first"
+    with pytest.raises(ValueError, match=said) as caught:
+        Recipe.model_validate(ordered(*variables, **change))
+    assert f"of these {', '.join(sorted(variables))}" in str(caught.value)
+
+
+def test_days_in_order_and_guides_that_no_network_takes_by_place_are_taken() -> None:
+    Recipe.model_validate(ordered("sst", "sst_2", methods={"l": HISTORY}))
+    Recipe.model_validate(ordered("sst_2", "sst", coarse=ASIDE))
+
+
 # Split by time
 
 

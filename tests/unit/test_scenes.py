@@ -24,6 +24,7 @@ from tests import scenes
 
 from nunatak import dag
 from nunatak.albums import load
+from nunatak.apart import apart
 from nunatak.commands import gc
 from nunatak.errors import ConfigError, DataError, NunatakError, SourceError
 from nunatak.grid import Window
@@ -35,7 +36,6 @@ from nunatak.sources.raster import Album
 from nunatak.sources.scenes import FileAlbum, open_scenes
 from nunatak.splits import labels
 from nunatak.stages.scan import scan
-from nunatak.stages.tile import apart
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -344,7 +344,8 @@ def test_a_group_that_is_tested_and_learnt_from_is_refused() -> None:
     index = pd.DataFrame({"place": ["a", "b"], **rows})
     with pytest.raises(DataError, match="north: some scenes are tested on, others learnt from"):
         apart(scenes.recipe(found), index)
-    found["b"]["group"] = "south"
+    left, bottom, right, top = scenes.BOUNDS
+    found["b"] |= {"group": "south", "bounds": (left, bottom - 1e5, right, top - 1e5)}
     told = apart(scenes.recipe(found), index)
     assert told["scenes"]["test"] == {"north": 1}
     assert told["scenes"]["training"] == {"south": 1}

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from tests import small
 
+from nunatak.apart import gap, overlap
 from nunatak.errors import DataError
 from nunatak.grid import Window
 from nunatak.ops.split import NAMES, TEST, TRAIN, VALIDATION
@@ -16,7 +17,7 @@ from nunatak.provenance import read_json
 from nunatak.sources.synthetic import World
 from nunatak.splits import labels
 from nunatak.stages.degrade import degrade
-from nunatak.stages.tile import gap, overlap, tile
+from nunatak.stages.tile import tile
 from nunatak.statistics import statistics
 
 BIG = {

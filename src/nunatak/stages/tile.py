@@ -1,19 +1,16 @@
-"""tile: the index of training samples, the proof that splits do not touch, the normalisation."""
+"""tile: the index of training samples, what it shows of the splits, the normalisation."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from itertools import combinations
-from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from nunatak import gallery, normal_fit
+from nunatak.apart import apart, gap
 from nunatak.content import digest_array
 from nunatak.crew import ALONE, Crew
 from nunatak.errors import DataError
@@ -24,7 +21,6 @@ from nunatak.ops.split import NAMES, TEST, TRAIN, VALIDATION
 from nunatak.products import Results
 from nunatak.provenance import digest_file, digest_json, write_json
 from nunatak.recipe import Recipe
-from nunatak.registry import DATED, LEAKY
 from nunatak.splits import labels
 from nunatak.statistics import statistics
 from nunatak.store import Product
@@ -37,19 +33,7 @@ _COLUMNS: dict[str, Any] = {
     "valid": "float32",
     "block": str,
 }
-_log = logging.getLogger(__name__)
 _BEFORE = {TRAIN: [VALIDATION, TEST], VALIDATION: [TEST], TEST: []}
-
-
-def gap(recipe: Recipe) -> int:
-    """Coarse cells between targets of two splits: the buffer, and always more than both halos.
-
-    None where the split is one of those that let training touch test.
-    """
-    if recipe.split.by.op in LEAKY:
-        return 0
-    buffer = ceil(recipe.split.buffer / recipe.coarse_resolution)
-    return max(buffer, 2 * recipe.tiles.context + 1)
 
 
 @dataclass(frozen=True)
@@ -101,133 +85,6 @@ class Candidates:
                 {"row": row, "col": col, "split": split, "valid": share, "block": block.name}
             )
         return rows
-
-
-def overlap(
-    tiles: pd.DataFrame, size: int, context: int, required: int, *, leaky: bool = False
-) -> dict[str, Any]:
-    """Measure the least distance between the tiles of each pair of splits.
-
-    Parameters
-    ----------
-    tiles
-        Columns row, col, split.
-    size, context
-        Side of a tile and of the halo around its inputs (coarse cells).
-    required
-        Coarse cells that must lie between two targets of different splits.
-    leaky
-        Measure only, and say in the report that nothing was required.
-
-    Returns
-    -------
-    dict
-        Counts, and for each pair the gap between targets and between input windows; ``leaky`` if
-        it is so.
-
-    Raises
-    ------
-    DataError
-        If two splits are closer than ``required`` or their input windows touch, unless ``leaky``.
-    """
-    corners = tiles[["row", "col"]].to_numpy(float)
-    held = {split: corners[tiles["split"].to_numpy() == split] for split in NAMES}
-    trees = {split: cKDTree(points) for split, points in held.items() if len(points)}
-    pairs: dict[str, Any] = {}
-    for a, b in combinations(sorted(trees), 2):
-        nearest, _ = trees[a].query(trees[b].data, p=np.inf)
-        targets = int(np.min(nearest)) - size
-        pair = f"{NAMES[a]}-{NAMES[b]}"
-        pairs[pair] = {"targets": targets, "inputs": targets - 2 * context, "required": required}
-        if not leaky and (targets < required or targets <= 2 * context):
-            raise DataError(
-                f"{pair}: two tiles lie {targets} coarse cells apart",
-                f"at least {required} (the buffer) and {2 * context + 1} (both halos)",
-            )
-    counts = {NAMES[split]: len(points) for split, points in held.items()}
-    report = {"tiles": counts, "size": size, "context": context, "gaps": pairs}
-    return {**report, "leaky": True} if leaky else report
-
-
-def apart(recipe: Recipe, index: pd.DataFrame) -> dict[str, Any]:
-    """Prove that splits do not touch, place by place, and no group of scenes is tested and learnt.
-
-    Parameters
-    ----------
-    recipe
-        The recipe.
-    index
-        Columns place, row, col, split.
-
-    Returns
-    -------
-    dict
-        What `overlap` gives; of scenes, the groups of each split and the number of their scenes.
-
-    Raises
-    ------
-    DataError
-        If two splits touch where the recipe does not ask for it, or a group of scenes is in the
-        test and in another split.
-    """
-    size, context = recipe.tiles.size, recipe.tiles.context
-    if recipe.scenes is None:
-        by = recipe.split.by.op
-        if by in LEAKY:
-            _log.warning("%s: training touches test, as the recipe asks for", by)
-        return overlap(index, size, context, gap(recipe), leaky=by in LEAKY)
-    for _, tiles in index.groupby("place"):
-        overlap(tiles, size, context, gap(recipe))
-    found = recipe.scenes.found
-    groups = index["place"].map({name: scene.group for name, scene in found.items()})
-    held = {split: set(groups[index["split"] == split]) for split in NAMES}
-    shared = sorted(held[TEST] & (held[TRAIN] | held[VALIDATION]))
-    dated = recipe.split.by.op in DATED
-    if shared and not dated:
-        raise DataError(
-            f"{', '.join(shared)}: some scenes are tested on, others learnt from",
-            "every group wholly in the test, or wholly outside",
-            "change split.by",
-        )
-    counts = {NAMES[split]: int((index["split"] == split).sum()) for split in NAMES}
-    told = {
-        NAMES[split]: index.loc[index["split"] == split, "place"]
-        .groupby(groups)
-        .nunique()
-        .to_dict()
-        for split in NAMES
-    }
-    days = {"days": _days_apart(recipe, index)} if dated else {}
-    return {"tiles": counts, "size": size, "context": context, "scenes": told, **days}
-
-
-def _days_apart(recipe: Recipe, index: pd.DataFrame) -> dict[str, Any]:
-    """The least number of days from one split to another, and what is required.
-
-    Required are the days that inputs reach back beside the split's gap, so that no day is read by
-    two splits.
-    """
-    assert recipe.scenes is not None
-    dates = index["place"].map({n: scene.date for n, scene in recipe.scenes.found.items()})
-    held = {split: sorted(set(dates[index["split"] == split])) for split in NAMES}
-    required = max(int(recipe.split.by.args.get("gap", 0)), lag(recipe)) + 1
-    found: dict[str, Any] = {"required": required}
-    for a, b in combinations(NAMES, 2):
-        least = min(abs((one - other).days) for one in held[a] for other in held[b])
-        found[f"{NAMES[a]}-{NAMES[b]}"] = least
-        if least < required:
-            raise DataError(
-                f"{NAMES[a]} and {NAMES[b]} come within {least} days of each other",
-                f"{required} days at least: inputs reach {lag(recipe)} days back",
-                "make split.by's gap larger",
-            )
-    return found
-
-
-def lag(recipe: Recipe) -> int:
-    """The days that inputs reach back."""
-    roles = [recipe.roles[role] for role in (recipe.coarse.role, *recipe.conditions)]
-    return max(recipe.sources[r.source].variables[v].lag for r in roles for v in r.variables)
 
 
 def tile(results: Results, crew: Crew = ALONE) -> dict[str, Any]:
