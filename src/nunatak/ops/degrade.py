@@ -15,6 +15,8 @@ from scipy import ndimage
 from nunatak.errors import ConfigError
 from nunatak.registry import DEGRADE
 
+# What `block_mean` asks for unless a recipe says otherwise.
+LEAST_VALID = 0.5
 # A cubic spline's weights fall by 0.27 a cell: those left out are below 1e-8.
 _REACH = 16
 _AROUND = {"spline": _REACH}
@@ -33,7 +35,7 @@ def repeat(coarse: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
 
 
 def block_mean(
-    fine: NDArray[np.float32], scale: int, *, min_valid: float = 0.5
+    fine: NDArray[np.float32], scale: int, *, min_valid: float = LEAST_VALID
 ) -> NDArray[np.float32]:
     """Mean of the valid fine cells of each coarse cell; conserves the mean of a field without gaps.
 
