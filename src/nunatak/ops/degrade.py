@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from inspect import signature
 from itertools import product
 from math import ceil
 from typing import Any
@@ -15,8 +16,6 @@ from scipy import ndimage
 from nunatak.errors import ConfigError
 from nunatak.registry import DEGRADE
 
-# What `block_mean` asks for unless a recipe says otherwise.
-LEAST_VALID = 0.5
 # A cubic spline's weights fall by 0.27 a cell: those left out are below 1e-8.
 _REACH = 16
 _AROUND = {"spline": _REACH}
@@ -35,7 +34,7 @@ def repeat(coarse: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
 
 
 def block_mean(
-    fine: NDArray[np.float32], scale: int, *, min_valid: float = LEAST_VALID
+    fine: NDArray[np.float32], scale: int, *, min_valid: float = 0.5
 ) -> NDArray[np.float32]:
     """Mean of the valid fine cells of each coarse cell; conserves the mean of a field without gaps.
 
@@ -60,6 +59,10 @@ def block_mean(
     enough = count >= max(1.0, min_valid * scale * scale)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=enough)
     return np.asarray(mean, dtype=np.float32)
+
+
+# What it asks for unless a recipe says otherwise.
+LEAST_VALID: float = signature(block_mean).parameters["min_valid"].default
 
 
 def pair(coarse: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
