@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -23,6 +24,9 @@ from nunatak.errors import ConfigError, DataError
 from nunatak.grid import Window
 from nunatak.learn.dataset import SYMMETRIES, Chunks, Tiles, turned
 from nunatak.learn.inputs import Inputs, Statistics
+from nunatak.learn.models.interpolate import corrected, upsample
+from nunatak.learn.models.sst_attention import SstAttention
+from nunatak.learn.spec import InputSpec, ModelSpec
 from nunatak.ops import postprocess
 from nunatak.ops.split import NONE, TEST, TRAIN, VALIDATION
 from nunatak.ops.split import days as by_days
@@ -261,8 +265,76 @@ def test_inputs_are_normal_cell_by_cell_and_missing_days_are_the_mean(normal: Re
     assert (ready["past"][2] == 0).all(), "there is no day two days before"
     assert ready["normals"].shape == (2, 16, 24)
     land = np.isnan(sea.day(1))
-    assert (ready["normals"][0][land] == np.float32(statistics.mean)).all()
+    around = torch.from_numpy(inputs.prepare(inputs.read(window.pad(2)))["prior_normal"])[None]
+    between = upsample(around, 4, "bilinear")[0, 0, 8:-8, 8:-8].numpy()
+    assert_allclose(ready["normals"][0][land], between[land], rtol=1e-6)
+    assert (ready["normals"][1][land] == np.float32(statistics.deviation)).all()
     assert all(np.isfinite(values).all() for values in ready.values())
+
+
+def completed(
+    normal: Results, coarse: np.ndarray, prior: np.ndarray, target: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What is made of a window of 4 x 4 cells, given its coarse normals, prior and target's mean.
+
+    The coarse fields have so many cells more on every side as are read.
+    """
+    statistics = replace(Statistics.read(normal.tiles / "statistics.json"), mean=288.0)
+    inputs = Inputs(normal.at("line_2015-12-21"), statistics, "bilinear")
+    raw = inputs.read(Window(0, 4, 0, 4))
+    assert raw["normals/coarse"].shape == (2, 10, 10)
+    fine = np.stack([target, np.where(np.isnan(target), np.nan, 1.0)])
+    given = {"normals/coarse": np.stack([coarse, np.ones_like(coarse)]), "normals/target": fine}
+    return inputs.prepare({**raw, **given, "coarse": prior[None]})
+
+
+def test_a_cell_without_a_normal_takes_that_of_the_coarse_product(normal: Results) -> None:
+    coarse, prior = np.full((10, 10), 272.0, "f4"), np.full((8, 8), 271.5, "f4")
+    target = np.full((16, 16), np.nan, "f4")
+    target[:, :8] = 271.9
+    ready = completed(normal, coarse, prior, target)
+    given = {name: torch.from_numpy(values)[None] for name, values in ready.items()}
+    for mode in ("bilinear", "bicubic"):
+        base = corrected(given, (16, 16), mode)[0, 0].numpy()
+        assert_allclose(base[:, 8:], 271.5, atol=1e-3)
+        assert_allclose(base[:, :8], 271.4, atol=1e-3)
+    assert_allclose(ready["normals"][0][:, 8:], 272.0)
+    assert (ready["normals"][1][:, :8] == 1).all()
+    # With a new network's z-scores, of which 0 is the mean, and as the base of a residual one.
+    args = {"history": "past", "width": 2}
+    spec = ModelSpec(4, {"coarse": InputSpec(1, 1), "past": InputSpec(7, 1)})
+    given["past"] = torch.zeros(1, 7, 4, 4)
+    with torch.no_grad():
+        l1 = SstAttention(spec, **args, residual=True)(given)[0, 0].numpy()
+        zero = SstAttention(spec, **args).physical(torch.zeros(1, 1, 16, 16), given)[0, 0]
+    assert_allclose(l1, base, atol=1e-3)
+    assert np.abs(np.diff(l1)).max() < 0.2
+    assert np.abs(np.diff(zero)).max() < 0.2
+
+
+def test_where_the_coarse_product_has_no_normal_either_it_is_the_mean_of_all(
+    normal: Results,
+) -> None:
+    coarse, prior = np.full((10, 10), np.nan, "f4"), np.full((8, 8), 271.5, "f4")
+    ready = completed(normal, coarse, prior, np.full((16, 16), np.nan, "f4"))
+    assert (ready["normals"][0] == 288).all()
+    assert (ready["prior_normal"] == 288).all()
+
+
+def test_completed_normals_do_not_depend_on_the_window(normal: Results) -> None:
+    rng = np.random.default_rng(0)
+    statistics = Statistics.read(normal.tiles / "statistics.json")
+    inputs = Inputs(normal.at("line_2015-12-21"), statistics, "bilinear")
+    field = np.where(rng.random((30, 30)) < 0.5, rng.normal(280, 5, (30, 30)), np.nan)
+
+    def at(top: int, size: int) -> np.ndarray:
+        wide = field[top - 3 : top + size + 3, top - 3 : top + size + 3].astype("f4")
+        raw = inputs.read(Window(0, size, 0, size))
+        raw["normals/coarse"] = np.stack([wide, np.ones_like(wide)])
+        raw["normals/target"] = np.full((2, size * 4, size * 4), np.nan, "f4")
+        return inputs.prepare(raw)["normals"][0]
+
+    assert_allclose(at(10, 4), at(6, 12)[16:32, 16:32], rtol=1e-6)
 
 
 @pytest.mark.parametrize("symmetry", range(SYMMETRIES))

@@ -44,18 +44,18 @@ def test_it_has_the_published_number_of_parameters() -> None:
 
 
 def test_it_gives_what_the_plain_arrangement_gives() -> None:
-    network, inputs = made(layers=3, padding=0.25), inputs_of(GUIDED, 4, 6)
-    down, right = ((torch.arange(n) + 0.5) / n for n in (16, 24))
-    places = [down[:, None].expand(16, 24), right.expand(16, 24)]
+    network, inputs = made(layers=3, padding=0.25), inputs_of(GUIDED, 4, 8)
+    down, right = ((torch.arange(n) + 0.5) / n for n in (16, 32))
+    places = [down[:, None].expand(16, 32), right.expand(16, 32)]
     seen = torch.stack([inputs["sst"][0, 0], *places])
-    field = torch.zeros(1, 4, 20, 30)
+    field = torch.zeros(1, 4, 20, 40)
     lifted = torch.einsum("oc,chw->ohw", network.lift.weight, seen)
-    field[..., :16, :24] = lifted + network.lift.bias[:, None, None]
+    field[..., :16, :32] = lifted + network.lift.bias[:, None, None]
     for n in range(3):
         field = network.spectral[n](field) + network.pointwise[n](field)
         field = field if n == 2 else functional.gelu(field)
     first, _, last = network.project
-    hidden = functional.gelu(first(field[0, :, :16, :24].movedim(0, -1)))
+    hidden = functional.gelu(first(field[0, :, :16, :32].movedim(0, -1)))
     torch.testing.assert_close(network(inputs)[0, 0], 0.5 + 0.3 * last(hidden)[..., 0])
 
 
@@ -111,14 +111,19 @@ def test_small_fields_keep_what_they_resolve(n: int) -> None:
     torch.testing.assert_close(large[..., 1::3, 1::3], small, rtol=0, atol=1e-4)
 
 
-def disagreement(padding: tuple[float, float]) -> float:
-    """Of answers from 24 and 72 cells a side, relative to the answer's deviation."""
+def disagreement(window: int, padded: int | None = None) -> float:
+    """Of answers from 3 and 9 cells a coarse cell, relative to the answer's deviation.
+
+    Padded by a share of the window, or by a number of cells.
+    """
     answers = []
-    for n, share in zip((24, 72), padding, strict=True):
-        network = made(spec(n // 8), padding=share, modes=6, layers=4)
+    for scale in (3, 9):
+        network = made(spec(scale), modes=6, layers=4)
+        if padded:
+            network._extended = lambda window, cells: padded  # type: ignore[method-assign]
         # A field that the guide's grid resolves well.
-        inputs = inputs_of(network.spec, 8, 8)
-        inputs["sst"] = band_limited(n)
+        inputs = inputs_of(network.spec, window, window)
+        inputs["sst"] = band_limited(window * scale)
         with torch.no_grad():
             answers.append(network(inputs))
     coarse, fine = answers[0], answers[1][..., 1::3, 1::3]
@@ -126,10 +131,26 @@ def disagreement(padding: tuple[float, float]) -> float:
 
 
 def test_it_agrees_with_itself_across_resolutions_on_a_band_limited_field() -> None:
-    share = disagreement((0.125, 0.125))
-    assert share < 0.01
+    share = disagreement(8)
+    assert share < 0.005
     # As many cells at both resolutions is what the original does.
-    assert disagreement((0.125, 0.125 / 3)) > 10 * share
+    assert disagreement(8, padded=3) > 10 * share
+
+
+@pytest.mark.parametrize("window", [7, 9, 10, 12, 13])
+def test_it_agrees_with_itself_in_windows_that_padding_does_not_divide(window: int) -> None:
+    assert disagreement(window) < 0.005
+
+
+@pytest.mark.parametrize(("window", "cells"), [(5, 2), (8, 2), (10, 3), (12, 3), (13, 4)])
+def test_padding_is_of_whole_coarse_cells_rounded_up(window: int, cells: int) -> None:
+    for scale in (1, 3, 9):
+        network, seen = made(spec(scale), padding=0.25), []
+        network.pointwise[0].register_forward_hook(
+            lambda m, given, out, seen=seen: seen.append(tuple(out.shape[-2:]))
+        )
+        network(inputs_of(network.spec, window, 8))
+        assert seen == [((window + cells) * scale, 10 * scale)]
 
 
 def test_padding_is_a_share_of_the_window() -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from nunatak.errors import ConfigError, DataError
 from nunatak.learn.models.deepbedmap import Discriminator, Generator
 from nunatak.learn.models.deform import DeformConv2d, deform_conv2d
-from nunatak.learn.models.interpolate import Interpolate, upsample
+from nunatak.learn.models.implicit import lattice_points
+from nunatak.learn.models.interpolate import Interpolate, sample, upsample
 from nunatak.learn.models.residual import Residual, contrast
 from nunatak.learn.spec import Batch, InputSpec, ModelSpec, Network, block_mean, he_normal, repeat
 
@@ -380,3 +381,23 @@ class TestDeform:
     def test_offsets_of_another_shape_are_refused(self) -> None:
         with pytest.raises(ValueError, match="offset"):
             deform_conv2d(noise(1, 1, 4, 4), noise(1, 9, 4, 4), noise(1, 1, 3, 3))
+
+
+@pytest.mark.parametrize("scale", [1, 3, 4])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_interpolation_at_points_is_that_of_the_grid(mode: str, scale: int) -> None:
+    spec = ModelSpec(scale, {"coarse": InputSpec(1, 1)})
+    network, inputs = Interpolate(spec, mode=mode), inputs_of(spec, 5, 7, batch=2)
+    down, right = ((torch.arange(n * scale).double() + 0.5) / scale for n in (5, 7))
+    points = lattice_points(down, right).expand(2, -1, -1)
+    found = network.query(network.encode(inputs), points, (1 / scale, 1 / scale))
+    assert found.dtype == torch.float32
+    expected = network(inputs).flatten(1)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-3)
+
+
+def test_on_an_edge_the_nearest_cell_is_the_next_one_beyond_the_border_the_last() -> None:
+    field = torch.arange(12.0).view(1, 1, 3, 4)
+    places = [[1.0, 2.0], [1 - 1e-12, 2 - 1e-12], [0.99, 1.99], [-1, 0.5], [3.0, 4.0], [9, 9]]
+    found = sample(field, torch.tensor([places], dtype=torch.float64), "nearest")
+    assert found.flatten().tolist() == [6, 6, 1, 0, 11, 11]

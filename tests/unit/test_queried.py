@@ -25,10 +25,13 @@ from nunatak.learn.dataset import Chunks, Minibatch, Tiles
 from nunatak.learn.models.fno import Fno
 from nunatak.learn.models.jiif import Jiif
 from nunatak.learn.models.liif import Liif
+from nunatak.learn.prepare import prepare
 from nunatak.learn.queried import Queried
 from nunatak.learn.spec import ModelSpec, Network
+from nunatak.learn.spread import Spread
 from nunatak.learn.tasks import Setup, Supervised
 from nunatak.method import Loss
+from nunatak.ops.degrade import block_mean
 from nunatak.ops.normalise import fill_gaps
 from nunatak.ops.split import TRAIN
 from nunatak.products import Results
@@ -87,14 +90,18 @@ def task(results: Results, kind: type[Network] = SmallLiif, **changes: Any) -> Q
     return Queried(replace(plain, **{"coarse": coarse, **changes}), **args)
 
 
-def whole_means(batch: Minibatch, cells: int) -> np.ndarray:
-    """Means of valid truth over ``cells`` x ``cells`` equal cells of tiles, by brute force."""
+def whole_means(batch: Minibatch, cells: int, least: float = 0.5) -> np.ndarray:
+    """Means of valid truth over ``cells`` x ``cells`` equal cells of tiles, by brute force.
+
+    NaN where less than the share ``least`` is valid, or none.
+    """
     target, mask = (
         f.double().numpy().repeat(cells, -1).repeat(cells, -2) for f in (batch.target, batch.mask)
     )
     shape = (-1, 1, cells, SIDE, cells, SIDE)
     total, count = ((f.reshape(shape)).sum((3, 5)) for f in (target * mask, mask))
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    enough = (count > 0) & (count >= least * SIDE**2)
+    return np.where(enough, total / np.maximum(count, 1), np.nan)
 
 
 @pytest.mark.parametrize("kind", [SmallLiif, SmallJiif])
@@ -133,6 +140,39 @@ def test_the_coarse_field_is_the_mean_of_valid_truth_filled_and_normalised(
     np.testing.assert_allclose(
         found.inputs["coarse"].numpy(), transform.apply(expected), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("least", [0.0, 0.3, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize(("scale", "cells"), [(tiny.SCALE, 8), (6.4, 5)])
+def test_a_cell_is_known_by_the_recipes_share_of_valid_cells(
+    results: Results, batch: Minibatch, scale: float, cells: int, least: float
+) -> None:
+    mask = batch.mask & (torch.from_numpy(np.random.default_rng(0).random(batch.mask.shape)) < 0.7)
+    mask[..., :9, :] &= torch.arange(SIDE) % 5 == 0
+    cut = replace(batch, mask=mask)
+    made = task(results, scales=[scale, scale], min_valid=least)
+    found = made.drawn(cut).inputs["prior"]
+    means = whole_means(cut, cells, least).astype(np.float32)
+    filled = [fill_gaps(field[0], float(made.setup.network.mean))[None] for field in means]
+    np.testing.assert_allclose(found.numpy(), np.stack(filled), rtol=1e-5)
+    if scale == tiny.SCALE:
+        fine = np.where(mask.numpy(), batch.target.numpy(), np.nan)
+        stored = [block_mean(field[0], tiny.SCALE, min_valid=least) for field in fine]
+        np.testing.assert_allclose(np.stack(stored)[:, None], means, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("args", "least"), [({}, 0.5), ({"min_valid": 0.9}, 0.9), ({"min_valid": 0}, 0)]
+)
+def test_the_share_is_that_of_the_recipes_block_mean(
+    tmp_path: Path, args: dict[str, float], least: float
+) -> None:
+    asked = {"op": "queried", "args": {"scales": [2, 6], "points": 50}}
+    spec = tiny.recipe("test_queried:SmallJiif", 40000, task=asked, losses=[{"op": "l1"}])
+    degrade = spec.coarse.degrade.model_copy(update={"args": args})
+    spec = spec.model_copy(update={"coarse": spec.coarse.model_copy(update={"degrade": degrade})})
+    run, _ = prepare(tiny.world(tmp_path, spec), "net", 0, "k", Spread(), tmp_path / "kept")
+    assert run.task.setup.min_valid == least
 
 
 @given(low=st.floats(1, SIDE), high=st.floats(1, SIDE), first=st.integers(0, 10**6))

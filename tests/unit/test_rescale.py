@@ -20,6 +20,8 @@ from nunatak.grid import Window
 from nunatak.learn.anyscale import Member, asked
 from nunatak.learn.checkpoint import Checkpoint, build, reach, save
 from nunatak.learn.inputs import Statistics
+from nunatak.learn.models.interpolate import sample
+from nunatak.ops.normalise import fill_gaps
 from nunatak.ops.rescale import Cells
 from nunatak.products import Results
 from nunatak.provenance import read_json, write_json
@@ -39,8 +41,11 @@ CHANGE: dict[str, Any] = {
     "methods": {
         "liif": {"model": {"op": "liif", **NETWORK}, "train": LEARNS},
         "jiif": {"model": {"op": "jiif", **NETWORK}, "train": LEARNS},
+        "bilinear": {"model": {"op": "interpolate", "args": {"mode": "bilinear"}}},
+        "nearest": {"model": {"op": "interpolate", "args": {"mode": "nearest"}}},
+        "corrected": {"model": {"op": "corrected"}},
     },
-    "products": ["bicubic", "liif", "jiif"],
+    "products": ["bicubic", "liif", "jiif", "bilinear", "nearest", "corrected"],
     "infer": {"window": 9, "energy": 1.0},
 }
 ROWS, COLUMNS = 16, 24
@@ -98,7 +103,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return tree(tmp_path_factory.mktemp("rescale"))
 
 
-@pytest.mark.parametrize("method", ["liif", "jiif"])
+@pytest.mark.parametrize("method", ["liif", "jiif", "bicubic", "bilinear", "nearest"])
 def test_at_the_recipes_scale_it_gives_what_infer_gives(
     results: Results, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,8 +117,8 @@ def test_at_the_recipes_scale_it_gives_what_infer_gives(
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("method", ["liif", "jiif"])
-@pytest.mark.parametrize("scale", ["0.7", "3", "13.5"])
+@pytest.mark.parametrize("method", ["liif", "jiif", "bicubic", "bilinear", "nearest"])
+@pytest.mark.parametrize("scale", ["0.5", "0.7", "3", "13.5"])
 def test_it_does_not_depend_on_the_windows(
     tmp_path: Path, method: str, scale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +130,16 @@ def test_it_does_not_depend_on_the_windows(
     for field in fields[1:]:
         np.testing.assert_array_equal(np.isnan(field), np.isnan(fields[0]))
         np.testing.assert_allclose(field, fields[0], rtol=0, atol=2e-3)
+
+
+def test_interpolation_needs_all_that_it_weighs_however_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = []
+    for window in (5, 100):
+        given = tree(tmp_path / str(window), infer={"window": window, "energy": 0.5})
+        fields.append(made(given, "bicubic", "3", monkeypatch)[0])
+    np.testing.assert_allclose(fields[0], fields[1], rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("scale", ["0.3", "6.1", "13.5"])
@@ -200,6 +215,28 @@ def test_a_scale_between_gives_what_lies_between(
     np.testing.assert_allclose(found["9"][1::3, 1::3], found["3"], rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("scale", ["0.5", "3", "13.5"])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_interpolation_at_any_scale_is_that_of_the_filled_coarse_field(
+    results: Results, mode: str, scale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, _ = made(results, mode, scale, monkeypatch)
+    coarse = results.coarse.read_first(Window(0, ROWS, 0, COLUMNS))
+    filled = fill_gaps(np.pad(coarse, 9, constant_values=np.nan), -500.0)
+    # Beyond the domain cells are filled as gaps are; nine are more than any mode sees.
+    factor = float(scale)
+    rows, columns = (9 + (np.arange(n) + 0.5) / factor for n in found.shape)
+    points = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(1, -1, 2)
+    if mode == "nearest":
+        expected = filled[np.ix_(rows.astype(int), columns.astype(int))]
+    else:
+        field = torch.from_numpy(filled)[None, None]
+        expected = sample(field, torch.from_numpy(points), mode).numpy().reshape(found.shape)
+    known = ~np.isnan(found)
+    assert known.mean() > 0.9
+    np.testing.assert_allclose(found[known], expected[known], rtol=0, atol=2e-3)
+
+
 def test_of_several_members_it_is_the_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = tree(tmp_path / "both", members=2)
     mean, _ = made(both, "liif", "2.5", monkeypatch)
@@ -264,7 +301,7 @@ def test_every_cell_is_in_one_window_which_holds_its_centre(
 @pytest.mark.parametrize(
     ("method", "scale", "message"),
     [
-        ("bicubic", "2", r"'bicubic' gives its own scale alone(.|\n)*liif, jiif"),
+        ("corrected", "2", r"'corrected' gives its own scale alone(.|\n)*bicubic, liif, jiif"),
         ("other", "2", r"no method 'other'(.|\n)*liif, jiif"),
         ("liif", "0", r"scale 0 of 16 x 24"),
         ("liif", "-3", r"scale -3 of 16 x 24"),

@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from nunatak import normals
 from nunatak.grid import Window
+from nunatak.learn.models.interpolate import refined
 from nunatak.learn.spec import InputSpec, ModelSpec
 from nunatak.ops.normalise import REACH, Transform, fill_gaps
 from nunatak.products import Results
 from nunatak.provenance import read_json
 from nunatak.store import Product
+
+# So many cells around a window tell all that its neighbours are filled from.
+_AROUND = REACH + 1
 
 Arrays = dict[str, NDArray[np.float32]]
 Read = Callable[[Product, Window], NDArray[np.float32]]
@@ -100,12 +104,13 @@ class Inputs:
 
         NaN where missing or beyond the domain. The coarse field comes with `REACH` more cells on
         every side, which the filling of its gaps needs. Where the recipe has normals, those of
-        each input and of the target come with them, as ``normals/<name>``.
+        each input and of the target come with them, as ``normals/<name>``; those of the coarse
+        field with one cell more on every side than it, so that they can be interpolated.
         """
         wide = {name: window.pad(REACH) if name == "coarse" else window for name in self.products}
         raw = {name: read(product, wide[name]) for name, product in self.products.items()}
         if self.results.recipe.tiles.normals:
-            wide[normals.TARGET] = window
+            wide |= {normals.TARGET: window, "coarse": window.pad(_AROUND)}
             found = {n: normals.read(self.results, n, part) for n, part in wide.items()}
             raw |= {f"normals/{name}": values for name, values in found.items()}
         return raw
@@ -144,6 +149,8 @@ class Inputs:
         ``prior`` is the coarse field in physical units, (1, rows, columns). Where the recipe has
         normals, ``normals`` are the target's mean and standard deviation, (2, rows * scale, columns
         * scale), and ``prior_normal`` is the mean of the prior, (1, rows, columns), all physical.
+        Where the target has no mean, it is that of the prior, interpolated; no anomaly of the prior
+        has a bias there.
         """
         filled = fill_gaps(raw["coarse"][0], self.statistics.mean)[None]
         whole = {name: filled if name == "coarse" else raw[name] for name in self.products}
@@ -153,10 +160,10 @@ class Inputs:
         }
         prior = {"coarse": ready["coarse"], "prior": filled}
         if "normals/coarse" in raw:
-            usual = raw["normals/target"], (self.statistics.mean, self.statistics.deviation)
-            ready["normals"] = _completed(*usual)
-            mean = fill_gaps(raw["normals/coarse"][0], self.statistics.mean)
-            prior["prior_normal"] = mean[None]
+            mean = fill_gaps(raw["normals/coarse"][0], self.statistics.mean)[None]
+            usual = mean[:, REACH:-REACH, REACH:-REACH], self.statistics.deviation
+            ready["normals"] = _completed(raw["normals/target"], *usual)
+            prior["prior_normal"] = mean[:, 1:-1, 1:-1]
         inner = slice(REACH, -REACH)
         cut = {n: np.ascontiguousarray(values[:, inner, inner]) for n, values in prior.items()}
         return {**ready, **cut}
@@ -164,11 +171,25 @@ class Inputs:
     def _normal(self, name: str, values: NDArray[np.float32], raw: Arrays) -> NDArray[np.float32]:
         if f"normals/{name}" not in raw:
             return self.statistics.transforms[name].apply(values)
-        mean, deviation = np.split(raw[f"normals/{name}"], 2)
+        given = raw[f"normals/{name}"]
+        mean, deviation = np.split(given[:, 1:-1, 1:-1] if name == "coarse" else given, 2)
         return (values - mean) / deviation
 
 
-def _completed(values: NDArray[np.float32], usual: tuple[float, float]) -> NDArray[np.float32]:
-    """Normals (2, rows, columns) whose missing cells have the usual mean and deviation."""
-    kept = [np.where(np.isnan(v), np.float32(u), v) for v, u in zip(values, usual, strict=True)]
-    return np.stack(kept)
+def _completed(
+    values: NDArray[np.float32], mean: NDArray[np.float32], deviation: float
+) -> NDArray[np.float32]:
+    """Normals whose missing cells have the coarse mean, interpolated, and the usual deviation.
+
+    Parameters
+    ----------
+    values
+        (2, rows * scale, columns * scale), NaN where missing.
+    mean
+        (1, rows + 2, columns + 2), coarse cells, without NaN.
+    deviation
+        Of the target, over all cells.
+    """
+    fine = refined(mean[0], values.shape[-1] // (mean.shape[-1] - 2))
+    usual = np.stack([fine, np.full_like(fine, deviation)])
+    return np.where(np.isnan(values), usual, values)

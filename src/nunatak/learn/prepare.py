@@ -18,6 +18,7 @@ from nunatak.learn.parallel import joined
 from nunatak.learn.spec import Network
 from nunatak.learn.spread import Spread
 from nunatak.learn.tasks import Setup
+from nunatak.ops.degrade import LEAST_VALID
 from nunatak.ops.split import TRAIN, VALIDATION
 from nunatak.products import Results
 from nunatak.provenance import read_json
@@ -74,6 +75,7 @@ def prepare(
     setup = Setup(
         *(fabric, network, spec.losses, spec.lr, spec.clip, side, spec.batch),
         *(spread.micro_batch, seed, statistics.transforms["coarse"]),
+        recipe.coarse.degrade.args.get("min_valid", LEAST_VALID),
     )
     task = TASKS.call(spec.task.op, spec.task.args, setup)
     run = Run(task, spec, tiles, checks, seed, folder, spread.checkpoint_every)

@@ -30,10 +30,11 @@ class Queried(Supervised):
     """Minimise the weighted losses at drawn fine cells, given coarse fields of drawn scales.
 
     A batch has one scale, and a window in which its coarse cells are whole: as many as the tiles
-    hold. The coarse field is the mean of the window's valid fine cells, and is filled and
-    normalised as that of the recipe is; the guide is cut to the window and stays as fine as it is.
-    No context surrounds the window. Scale, window and points follow from the seed and the number
-    of the sample alone. Validation is on whole tiles, at the recipe's scale.
+    hold. The coarse field is the mean of the window's valid fine cells, missing where they are too
+    small a share for the recipe, and is filled and normalised as the recipe's is; the guide is cut
+    to the window and stays as fine as it is. No context surrounds the window. Scale, window and
+    points follow from the seed and the number of the sample alone. Validation is on whole tiles,
+    at the recipe's scale.
 
     Parameters
     ----------
@@ -133,7 +134,8 @@ class Queried(Supervised):
         """The coarse field of a window's truth and its prior, as `Inputs.prepare` gives them."""
         both = torch.cat([torch.where(mask, target, 0), mask.to(target)]).double()
         total, share = area_resample(both, (cells, cells)).chunk(2)
-        means = torch.where(share > _SLIVER, total / share.clamp_min(_SLIVER), torch.nan)
+        enough = (share > _SLIVER) & (share >= self.setup.min_valid - _SLIVER)
+        means = torch.where(enough, total / share.clamp_min(_SLIVER), torch.nan)
         fallback = float(self.setup.network.mean)
         fields = means.float().cpu().numpy()
         prior = np.stack([fill_gaps(field[0], fallback)[None] for field in fields])

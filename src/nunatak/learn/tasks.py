@@ -19,6 +19,7 @@ from nunatak.learn.losses import adversarial_critic, adversarial_generator
 from nunatak.learn.parallel import Pieces, share_norms, whole
 from nunatak.learn.spec import Network
 from nunatak.method import Loss
+from nunatak.ops.degrade import LEAST_VALID
 from nunatak.ops.normalise import Transform
 
 _AS_IS = Transform(fitted=False, offset=(0.0,), scale=(1.0,))
@@ -50,6 +51,8 @@ class Setup:
         Of what a task draws, with the number of a sample.
     coarse
         What normalises the coarse field.
+    min_valid
+        Share of valid fine cells below which a cell of the coarse field is missing.
     """
 
     fabric: Fabric
@@ -62,6 +65,7 @@ class Setup:
     micro_batch: int | None = None
     seed: int = 0
     coarse: Transform = _AS_IS
+    min_valid: float = LEAST_VALID
 
 
 class Supervised:

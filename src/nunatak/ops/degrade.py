@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from inspect import signature
 from itertools import product
 from math import ceil
 from typing import Any
@@ -58,6 +59,10 @@ def block_mean(
     enough = count >= max(1.0, min_valid * scale * scale)
     mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=enough)
     return np.asarray(mean, dtype=np.float32)
+
+
+# What it asks for unless a recipe says otherwise.
+LEAST_VALID: float = signature(block_mean).parameters["min_valid"].default
 
 
 def pair(coarse: NDArray[np.float32], scale: int) -> NDArray[np.float32]:

@@ -125,7 +125,7 @@ def _refuse(results: Results, method: str) -> None:
             if method in methods
             else f"rescale: no method {method!r}",
             f"a method whose network gives values at any point: {', '.join(able) or 'none is one'}",
-            "use a method with the model liif or jiif",
+            "use a method with the model liif, jiif or interpolate",
         )
 
 

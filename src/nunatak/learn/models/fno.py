@@ -6,6 +6,8 @@ arXiv:2010.08895.
 
 from __future__ import annotations
 
+from math import ceil
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,6 +18,8 @@ from nunatak.learn.models.interpolate import resize
 from nunatak.learn.spec import Batch, ModelSpec, Network, area_resample
 
 _LAST = 128
+# A share of a coarse cell that is rounding.
+_ROUNDING = 1e-9
 
 
 class SpectralConv(nn.Module):
@@ -62,9 +66,11 @@ class Fno(Network):
 
     The conditions on the fine grid and the place in the window are lifted to ``width`` channels;
     layers add what a spectral and a pointwise convolution give. Below and right the window is
-    extended by zeros, by a share of its size and not by a number of cells, so that fields of one
-    window give one answer at every resolution. It sees its window as a whole: every output cell
-    depends on all of it, so windows overlap and are blended.
+    extended by zeros, by a share of its size and not by a number of fine cells: by as many coarse
+    cells, rounded up. So a band-limited field of a window has one answer, but for what the layers'
+    nonlinearity adds beyond the band, at every resolution of which coarse cells hold a whole
+    number of cells; at others the extension is rounded to their cells. It sees its window as a
+    whole: every output cell depends on all of it, so windows overlap and are blended.
 
     Parameters
     ----------
@@ -77,7 +83,7 @@ class Fno(Network):
     layers
         How many there are.
     padding
-        Share of the window's size that it is extended by.
+        Share of the window's size that it is extended by, rounded up to coarse cells.
     coarse
         Show the coarse field too, interpolated. The original is shown the conditions alone.
     residual
@@ -132,7 +138,9 @@ class Fno(Network):
         shape
             Rows and columns of the grid.
         """
-        found = self._operate(self._seen(inputs, shape)).float()
+        window = inputs["prior"].shape[-2:]
+        sizes = (self._extended(n, cells) for n, cells in zip(window, shape, strict=True))
+        found = self._operate(self._seen(inputs, shape), *sizes).float()
         if self.residual:
             return resize(inputs["prior"], shape).float() + self.detail * found
         return self.physical(found)
@@ -148,10 +156,14 @@ class Fno(Network):
         fields.append(places.expand(len(prior), -1, -1, -1))
         return torch.cat(fields, dim=1).permute(0, 2, 3, 1)
 
-    def _operate(self, seen: Tensor) -> Tensor:
-        """``(B, H, W, C)`` to ``(B, 1, H, W)``."""
+    def _extended(self, window: int, cells: int) -> int:
+        """Cells to extend a side by, of ``window`` coarse cells and ``cells`` of the grid."""
+        coarse = ceil(window * self.padding - _ROUNDING)
+        return round(coarse * cells / window)
+
+    def _operate(self, seen: Tensor, down: int, right: int) -> Tensor:
+        """``(B, H, W, C)`` to ``(B, 1, H, W)``, extended by some rows and columns."""
         h, w = seen.shape[1:3]
-        down, right = round(h * self.padding), round(w * self.padding)
         field = functional.pad(self.lift(seen).permute(0, 3, 1, 2), (0, right, 0, down))
         for n, (spectral, pointwise) in enumerate(zip(self.spectral, self.pointwise, strict=True)):
             field = functional.gelu(field) if n else field

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -10,6 +12,8 @@ from nunatak.errors import ConfigError
 from nunatak.learn.spec import Batch, ModelSpec, Network, repeat
 
 MODES = ("nearest", "bilinear", "bicubic")
+# So that rounding does not move a point over an edge.
+_NEAR = 1e-6
 
 
 def upsample(field: Tensor, scale: int, mode: str = "bicubic") -> Tensor:
@@ -44,8 +48,27 @@ def resize(field: Tensor, shape: tuple[int, int], mode: str = "bicubic") -> Tens
         return functional.interpolate(field.double(), size=shape, mode=mode, align_corners=False)
 
 
-def sample(field: Tensor, points: Tensor) -> Tensor:
-    """Bicubic interpolation at single points, as `upsample` does it on a grid.
+def refined(field: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+    """Interpolate an array bilinearly, less its outermost cells, which serve those beside them.
+
+    Parameters
+    ----------
+    field
+        (rows + 2, columns + 2).
+    scale
+        Fine cells along the side of a cell.
+
+    Returns
+    -------
+    ndarray
+        (rows * scale, columns * scale), float32.
+    """
+    fine = upsample(torch.from_numpy(field)[None, None], scale, "bilinear")[0, 0]
+    return fine[scale:-scale, scale:-scale].float().numpy()
+
+
+def sample(field: Tensor, points: Tensor, mode: str = "bicubic") -> Tensor:
+    """Interpolation at single points, as `upsample` does it on a grid.
 
     Parameters
     ----------
@@ -53,6 +76,8 @@ def sample(field: Tensor, points: Tensor) -> Tensor:
         ``(B, C, h, w)``.
     points
         ``(B, N, 2)``, double precision: down and right of the field's corner, in its cells.
+    mode
+        ``nearest``, of a point on an edge the cell below or right; ``bilinear`` or ``bicubic``.
 
     Returns
     -------
@@ -60,13 +85,15 @@ def sample(field: Tensor, points: Tensor) -> Tensor:
         ``(B, C, N)``, double precision.
     """
     h, w = field.shape[-2:]
+    if mode == "nearest":
+        points = (points + _NEAR).floor() + 0.5
     # From -1 to 1, right before down.
     grid = points.flip(-1) * points.new_tensor([2 / w, 2 / h]) - 1
     with torch.autocast(field.device.type, enabled=False):
         found = functional.grid_sample(
             field.double(),
             grid.unsqueeze(1),
-            mode="bicubic",
+            mode=mode,
             padding_mode="border",
             align_corners=False,
         )
@@ -101,6 +128,8 @@ def corrected(inputs: Batch, shape: tuple[int, int], mode: str = "bicubic") -> T
 class Interpolate(Network):
     """The prior interpolated to the fine grid, with no parameters to train.
 
+    It can be asked for points too, and so for a map at any scale.
+
     Parameters
     ----------
     spec
@@ -114,6 +143,9 @@ class Interpolate(Network):
         If the mode is none of these.
     """
 
+    # Most points to ask for at once; coarse cells around a point's own that it follows from.
+    chunk, support = 2**18, 2
+
     def __init__(self, spec: ModelSpec, *, mode: str = "bicubic") -> None:
         super().__init__(spec)
         if mode not in MODES:
@@ -124,6 +156,31 @@ class Interpolate(Network):
         """The interpolated prior, ``(B, 1, h * scale, w * scale)``, in its units."""
         prior = inputs["prior"]
         return upsample(prior, self.spec.scale, self.mode).to(prior.dtype)
+
+    def encode(self, inputs: Batch, cut: int = 0) -> Tensor:
+        """What `query` interpolates: the prior of the whole window, whatever the ``cut``."""
+        del cut
+        return inputs["prior"]
+
+    def query(self, codes: Tensor, points: Tensor, cell: tuple[float, float]) -> Tensor:
+        """The interpolated prior at points.
+
+        Parameters
+        ----------
+        codes
+            What `encode` gave.
+        points
+            ``(B, N, 2)``, double precision: down and right of the window's corner, in coarse cells.
+        cell
+            Height and width of the cells that the values are for, which change nothing.
+
+        Returns
+        -------
+        Tensor
+            ``(B, N)``, in the prior's units.
+        """
+        del cell
+        return sample(codes, points, self.mode)[:, 0].to(codes.dtype)
 
 
 class Corrected(Network):
