@@ -23,6 +23,7 @@ LAYERS = [
     {"scene"},
     {"recipe", "consistency", "forecast", "method", "search", "sections"},
     {
+        "apart",
         "products",
         "config",
         "dag",
