@@ -93,8 +93,19 @@ def test_what_cannot_be_had_is_refused(asked: Path, name: str, message: str) -> 
 
 @pytest.mark.slow
 def test_a_method_of_one_grid_names_those_that_can(asked: Path) -> None:
-    run = snakemake(asked, configured(), "results/tiny/rescale/bicubic/3.tif")
+    usual = {"model": {"op": "climatology"}}
+    change = {"methods": {**CHANGE["methods"], "usual": usual}, "products": ["usual", "liif"]}
+    run = snakemake(asked, configured(**change), "results/tiny/rescale/usual/3.tif")
     assert run.returncode != 0
-    assert "'bicubic' gives its own scale alone" in run.stdout
+    assert "'usual' gives its own scale alone" in run.stdout
     assert "liif" in run.stdout
     assert "Traceback" not in run.stdout
+
+
+@pytest.mark.slow
+def test_interpolation_is_made_at_any_scale(asked: Path) -> None:
+    path = asked / "results/tiny/rescale/bicubic/3.tif"
+    run = snakemake(asked, configured(), "results/tiny/rescale/bicubic/3.tif")
+    assert run.returncode == 0, run.stdout
+    with rasterio.open(path) as file:
+        assert file.shape == (192, 288)
