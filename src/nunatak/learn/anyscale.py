@@ -37,9 +37,8 @@ class Member:
     def load(cls, results: Results, method: str, member: int) -> Member:
         """Load a member; raises as `nunatak.learn.checkpoint.load_network`."""
         network, halo, statistics = load_network(results, method, member)
-        # A network whose support is known needs all of it: at other scales it may weigh more.
-        least = getattr(network, "support", 0)
-        return cls(network, max(halo, least), Inputs(results, statistics, method))
+        # All of a known support: at other scales it may weigh more than where it was measured.
+        return cls(network, max(halo, network.support), Inputs(results, statistics, method))
 
     def read(self, window: Window) -> Arrays:
         """What the network is shown of a window of coarse cells."""

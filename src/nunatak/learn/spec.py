@@ -134,6 +134,8 @@ class Network(nn.Module):
         no halo that makes windows agree: they overlap instead, and are blended.
     greedy
         Whether parts of it learn by losses of their own alone, which a task must give them.
+    support
+        Coarse cells around a point's own that it follows from, if that is known without measuring.
     mean, std, detail
         Buffers, in the target's units: mean and standard deviation of the target, and standard
         deviation of the target minus its coarse field, over the training tiles.
@@ -142,6 +144,7 @@ class Network(nn.Module):
     margin: int = 0
     whole: bool = False
     greedy: bool = False
+    support: int = 0
     mean: Tensor
     std: Tensor
     detail: Tensor
